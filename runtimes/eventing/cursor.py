@@ -69,6 +69,11 @@ class Cursor:
             self._acked.discard(heapq.heappop(self._order))
         self._forget()
 
+    def skip(self, seq: int) -> None:
+        """Done with elsewhere: never to be taken."""
+        if seq > self.low:
+            self._acked.add(seq)
+
     def see(self, seq: int) -> None:
         """Everything up to `seq` has been looked through, and what is wanted of it taken."""
         self._seen = max(self._seen, seq)

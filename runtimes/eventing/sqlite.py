@@ -73,7 +73,7 @@ class SqliteLog:
         self._thread.start()
 
     @classmethod
-    async def open(cls, path: Path, settings: LogSettings = LogSettings(), connect: Connect = connect) -> SqliteLog:
+    async def open(cls, path: Path, settings: LogSettings | None = None, connect: Connect = connect) -> SqliteLog:
         """Raises Conflict when another process has the file, Unsupported when its format is newer."""
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         held = lock(path)
@@ -82,7 +82,7 @@ class SqliteLog:
         except BaseException:
             held.close()
             raise
-        return cls(held, writer, connect(path), settings)
+        return cls(held, writer, connect(path), settings or LogSettings())
 
     async def close(self) -> None:
         """Commit what was accepted, then let go of the file."""
