@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from funcs.control.clock import Clock
-from funcs.errors import BadRequest, FuncsError, Unavailable
+from funcs.errors import FuncsError, Unavailable
 
 from .cursor import Cursor
 from .delivery import Send, Subscription
@@ -23,7 +23,6 @@ from .event import Event
 from .filters import Index
 from .lane import Lane, LaneSettings, Surroundings
 from .log import Entry, EventLog, Failure, Forget, Retention, SaveCursor
-from .stamp import stamped
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +42,7 @@ class DispatcherSettings:
 class Dispatcher:
     """`async with Dispatcher(log, send, clock) as dispatcher:` — leaving it drains and saves every cursor."""
 
-    def __init__(
-        self, log: EventLog, send: Send, clock: Clock, settings: DispatcherSettings | None = None
-    ) -> None:
+    def __init__(self, log: EventLog, send: Send, clock: Clock, settings: DispatcherSettings | None = None) -> None:
         self._log = log
         self._clock = clock
         self._settings = settings or DispatcherSettings()
@@ -97,7 +94,7 @@ class Dispatcher:
             lane.update(subscription)
             self._indexes.clear()
 
-    async def suspend(self, uid: str) -> None:
+    def suspend(self, uid: str) -> None:
         """Keep what the trigger wants, deliver nothing, until it is programmed again."""
         lane = self._lanes.get(uid)
         if lane is not None:
@@ -151,11 +148,9 @@ class Dispatcher:
         made = self._indexes[broker] = Index((lane, lane.subscription.filter) for lane in lanes)
         return made
 
-    async def _reingest(self, broker: str, event: Event, ttl: int) -> None:
-        if ttl <= 1:
-            raise BadRequest("the event has been through the broker too often: its time to live is over")
+    async def _reingest(self, broker: str, event: Event) -> None:
         now = self._clock.now()
-        await self._log.append(broker, stamped(event, now, ttl - 1), now)
+        await self._log.append(broker, event.arriving(now), now)
 
     def _spawn(self, work: Coroutine[Any, Any, None], what: str) -> asyncio.Task[None]:
         return self._tasks.create_task(_supervised(work, what), name=what)

@@ -12,6 +12,7 @@ import binascii
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
@@ -22,7 +23,8 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 TTL = "knativebrokerttl"
 ARRIVAL = "knativearrivaltime"
-DEFAULT_TTL = 255
+LONGEST_TTL = 255
+FRESH = LONGEST_TTL + 1  # an event that has not been through a broker yet
 LARGEST_HEAD = 32 * 1024
 
 _REQUIRED = ("specversion", "id", "source", "type")
@@ -50,18 +52,30 @@ class Malformed(BadRequest):
     default_reason = "MalformedCloudEvent"
 
 
+class Spent(BadRequest):
+    """The event's time to live is over."""
+
+    default_reason = "TimeToLiveOver"
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """`attributes` are canonical strings, `datacontenttype` among them; `through` are the headers let through."""
 
     attributes: Mapping[str, str]
     data: bytes = b""
-    ttl: int = DEFAULT_TTL
+    ttl: int = FRESH
     through: tuple[tuple[bytes, bytes], ...] = ()
 
-    def arriving(self, at: str, ttl: int) -> Event:
-        """As the broker stores it: stamped with its time of arrival (RFC 3339)."""
-        return Event({**self.attributes, ARRIVAL: at}, self.data, ttl, self.through)
+    def arriving(self, now: float) -> Event:
+        """As a broker stores it: the time of arrival overwritten, one less to live. Raises Spent at the end of it.
+
+        `now` in Unix seconds. Source: Knative's broker ingress.
+        """
+        if self.ttl <= 1:
+            raise Spent(f"attribute {TTL} is used up: the event has been through brokers too often")
+        at = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return Event({**self.attributes, ARRIVAL: at}, self.data, self.ttl - 1, self.through)
 
     def head(self) -> bytes:
         """The header lines of binary mode, each ending in CRLF."""
@@ -236,8 +250,8 @@ def _check_attribute(name: str, value: str) -> None:
 
 
 def _ttl(text: str) -> int:
-    """255 when absent or unreadable, as upstream."""
-    return min(int(text), DEFAULT_TTL) if text.isascii() and text.isdigit() and len(text) < 10 else DEFAULT_TTL
+    """As given; absent or unreadable counts as new, as upstream."""
+    return min(int(text), LONGEST_TTL) if text.isascii() and text.isdigit() and len(text) < 10 else FRESH
 
 
 def _is_let_through(name: bytes) -> bool:

@@ -44,9 +44,9 @@ class LaneSettings:
 
 
 class Ingest(Protocol):
-    """Put a reply back into its broker. Durable when it returns. Raises BadRequest at the end of its time to live."""
+    """Put a reply back into its broker. Durable when it returns. Raises Spent at the end of its time to live."""
 
-    async def __call__(self, broker: str, event: Event, ttl: int) -> None: ...
+    async def __call__(self, broker: str, event: Event) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,7 +252,7 @@ class Lane:
     async def _reply(self, entry: Entry, reply: Event) -> Refusal | None:
         """A reply has the time to live of what it replies to. One that is not stored fails the delivery."""
         try:
-            await self._around.ingest(entry.broker, reply, entry.ttl)
+            await self._around.ingest(entry.broker, replace(reply, ttl=entry.ttl))
         except FuncsError as error:
             url = self._around.reply_url(entry.broker)
             return Refusal(url, error.code, error.message.encode(), retry.is_retried(error.code))

@@ -6,7 +6,8 @@ twice; there may be gaps. The port's implementation is `runtimes.eventing.sqlite
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from asyncio import Future
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -140,7 +141,7 @@ class EventLog(Protocol):
         """Bytes of events held."""
         ...
 
-    def append(self, broker: str, event: Event, at: float) -> Awaitable[int]:
+    def append(self, broker: str, event: Event, at: float) -> Future[int]:
         """The event's sequence number, once it is on disk. Raises LogFull when there is no room, Backlogged when
         too many wait to be written."""
         ...

@@ -7,16 +7,18 @@ had just closed is sent again at once. IO: the pool's sockets.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
-from funcs.errors import Invalid, Unavailable
+from funcs.errors import Invalid, Timeout, Unavailable
 from runtimes.http.client import Address, Pool
 from runtimes.http.errors import TooLarge, UpstreamLost
 from runtimes.http.headers import Block, block
 from runtimes.http.settings import Timeouts
+from runtimes.http.upstream import ClientResponse
 
 from .delivery import Answer
 
@@ -54,26 +56,32 @@ class Transport:
                 response = await self._pool.request(
                     target.address, b"POST", target.path, headers, body=body, timeouts=timeouts
                 )
-                whole = response.whole
-                if whole is None or len(whole) > self._largest:
-                    whole = await response.read(self._largest)
-                else:
-                    response.release()
-                return Answer(response.status, response.headers, whole)
+                return Answer(response.status, response.headers, await self._body(response, timeout))
             except UpstreamLost as error:
                 if not error.reused:
                     raise
             except TooLarge as error:
                 raise Unavailable(f"the reply is larger than {self._largest} bytes", reason="ReplyTooLarge") from error
 
+    async def _body(self, response: ClientResponse, timeout: float) -> bytes:
+        whole = response.whole
+        if whole is not None and len(whole) <= self._largest:
+            response.release()
+            return whole
+        try:
+            async with asyncio.timeout(timeout):
+                return await response.read(self._largest)
+        except TimeoutError as error:
+            raise Timeout(f"the answer was not complete within {timeout} s") from error
+
     def _target(self, url: str) -> Target:
         """Raises Unavailable for a URL that cannot be dialled, so that the delivery fails with its reason."""
         try:
             found = urlsplit(url)
             if found.scheme != "http" or not found.hostname:
-                raise Unavailable(f'"{url}" cannot be delivered to: only http URLs are', reason="UnsupportedURL")
+                raise Unavailable(f'"{url}" cannot be delivered to: only http URLs can', reason="UnsupportedURL")
             path = f"{found.path or '/'}?{found.query}" if found.query else found.path or "/"
-            host = block(((b"host", found.netloc.rpartition("@")[2].encode("idna" if not found.netloc.isascii() else "ascii")),))
+            host = block(((b"host", found.netloc.rpartition("@")[2].encode("ascii")),))
             made = Target(self._dial(found.hostname, found.port or 80), path.encode("ascii"), host)
         except (ValueError, Invalid) as error:
             raise Unavailable(f'"{url}" cannot be delivered to: {error}', reason="UnsupportedURL") from error
