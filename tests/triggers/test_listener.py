@@ -33,13 +33,8 @@ def obj(kind: str, name: str, spec: Object, **annotations: str) -> Object:
     return {"apiVersion": API, "kind": kind, "metadata": metadata, "spec": spec}
 
 
-def config_map(name: str) -> Object:
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"generateName": name},
-        "data": {"ref": "$(tt.params.ref)"},
-    }
+def config_map(name: str, ref: str = "$(tt.params.ref)") -> Object:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": name}, "data": {"ref": ref}}
 
 
 GITHUB = {
