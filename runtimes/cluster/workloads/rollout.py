@@ -1,7 +1,7 @@
 """The arithmetic of a rolling update: how many replicas each replica set of a deployment should have now.
 
 Law: pure; no decision made here leads to more than `desired + max_surge` pods, or to fewer than
-`desired - max_unavailable` available ones. Source: Kubernetes' deployment controller (pkg/controller/deployment/rolling.go). No IO.
+`desired - max_unavailable` available ones. Source: the rolling update of Kubernetes' deployment controller. No IO.
 """
 
 from __future__ import annotations
