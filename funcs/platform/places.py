@@ -11,6 +11,7 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -35,6 +36,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     node: str
     ports: Ports
+    isolation: Literal["auto", "crun", "process"] = "auto"
 
     @property
     def registry(self) -> str:

@@ -67,6 +67,7 @@ class Supervisor:
 
     places: Places
     record: Record
+    program: tuple[str, ...] = (sys.executable, "-m", "funcs.platform.part")
     parts: dict[str, Part] = field(default_factory=dict)
     sockets: dict[str, socket.socket] = field(default_factory=dict)
     stopping: bool = False
@@ -103,7 +104,7 @@ class Supervisor:
     def _spawn(self, part: Part) -> None:
         reading, writing = os.pipe()
         listeners = {name: self.sockets[name].fileno() for name in PARTS[part.name]}
-        argv = [sys.executable, "-m", "funcs.platform.part", part.name, "--state", str(self.places.root)]
+        argv = [*self.program, part.name, "--state", str(self.places.root)]
         argv += [f"--listen={name}={number}" for name, number in listeners.items()] + [f"--ready={writing}"]
         with (self.places.logs / f"{part.name}.log").open("ab") as log:
             part.process = subprocess.Popen(
