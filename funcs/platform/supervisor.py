@@ -80,9 +80,9 @@ class Supervisor:
         self._adopt()
         while not self.stopping:
             self._start_due()
+            announce = self._announce(announce)
             for key, _ in self._selector.select(self._next_due()):
                 key.data(key.fileobj)
-            announce = self._announce(announce)
         return self._stop()
 
     # -- starting ------------------------------------------------------------------------------------------------
