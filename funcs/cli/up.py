@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from funcs.platform.places import Isolation
+
 from .wiring import Wiring, pass_wiring, say
 
 
@@ -17,7 +19,7 @@ from .wiring import Wiring, pass_wiring, say
 )
 @click.option("--isolation", type=click.Choice(["auto", "crun", "process"]), default="auto", show_default=True)
 @pass_wiring
-def command(wiring: Wiring, any_port: bool, isolation: str, **ports: int) -> None:
+def command(wiring: Wiring, /, any_port: bool, isolation: Isolation, **ports: int) -> None:
     """Start the embedded platform and wait until it is ready."""
     from funcs.platform import laptop
     from funcs.platform.places import Ports

@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +21,7 @@ import msgspec
 from funcs.errors import AlreadyExists, Conflict, FuncsError, Timeout, Unavailable
 
 from . import supervisor
-from .places import Places, Ports, Record
+from .places import Isolation, Places, Ports, Record
 
 _UP_DEADLINE = 60.0
 _DOWN_DEADLINE = 60.0
@@ -42,7 +41,7 @@ class Status:
         return self.supervisor is not None and set(self.ready) == set(supervisor.PARTS)
 
 
-def up(places: Places, ports: Ports, *, deadline: float = _UP_DEADLINE) -> Record:
+def up(places: Places, ports: Ports, *, isolation: Isolation = "auto", deadline: float = _UP_DEADLINE) -> Record:
     """Start the cluster and wait until it is ready. Raises AlreadyExists, Unavailable, Timeout, Invalid."""
     places.create()
     found = status(places) if places.record.exists() else None
@@ -53,6 +52,9 @@ def up(places: Places, ports: Ports, *, deadline: float = _UP_DEADLINE) -> Recor
             hint="`funcs status` shows it, `funcs down` stops it.",
         )
     record = found.record if found else _first_record(places, ports)
+    if record.isolation != isolation:
+        record = msgspec.structs.replace(record, isolation=isolation)
+        places.write_record(record)
     launch(places, deadline)
     return record
 
@@ -76,7 +78,7 @@ def launch(places: Places, deadline: float) -> None:
         os.close(reading)
 
 
-def down(places: Places, stop_pods: Callable[[], None], *, purge: bool = False) -> bool:
+def down(places: Places, *, purge: bool = False) -> bool:
     """Stop everything; with `purge` remove the state too. False if nothing ran."""
     state = supervisor.read_state(places)
     ran = False
@@ -107,6 +109,14 @@ def status(places: Places) -> Status:
     parts = {name: pid.number for name, pid in state.parts.items() if pid.alive}
     running = state.supervisor.number if state.supervisor.alive else None
     return Status(record, running, parts, tuple(name for name in state.ready if name in parts))
+
+
+def runtime(places: Places) -> str:
+    """What runs pods here, as the node found it out; "unknown" before it has."""
+    try:
+        return (places.run / "runtime").read_text().strip()
+    except FileNotFoundError:
+        return "unknown"
 
 
 def _first_record(places: Places, ports: Ports) -> Record:

@@ -18,6 +18,7 @@ import msgspec
 from funcs.errors import Invalid, NotFound
 
 FORMAT = 1
+Isolation = Literal["auto", "crun", "process"]
 _SOCKET_LIMIT = 100  # a unix socket's path holds 108 bytes, its name included
 
 
@@ -36,7 +37,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     node: str
     ports: Ports
-    isolation: Literal["auto", "crun", "process"] = "auto"
+    isolation: Isolation = "auto"
 
     @property
     def registry(self) -> str:
