@@ -1,7 +1,8 @@
 """Structural schemas: lowered from typed views, used to check, to prune and to publish.
 
-Law: pure; one subset of OpenAPI v3 (what apiextensions calls structural) is written and read here, and nothing else is. An
-untyped place (`Object`, `Any`) keeps whatever it is given. Source: CustomResourceDefinition structural schemas. No IO.
+Law: pure; one subset of OpenAPI v3 (what apiextensions calls structural) is written and read here, and nothing else
+is. An untyped place (`Object`, `Any`) keeps whatever it is given. Source: CustomResourceDefinition structural
+schemas. No IO.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """From an Authorization header to a user, and from a TokenRequest to a token.
 
-Law: a service-account token is worth what its account and its bound object are worth now: both must still be there with the
-same uid. IO: the Client, for that.
+Law: a service-account token is worth what its account and its bound object are worth now: both must still be there
+with the same uid. IO: the Client, for that.
 """
 
 from __future__ import annotations
@@ -94,7 +94,9 @@ class TokenIssuer:
 def _seconds(spec: Object) -> float:
     asked = spec.get("expirationSeconds", 3600)
     if isinstance(asked, bool) or not isinstance(asked, int) or not _SHORTEST <= asked <= _LONGEST:
-        problem = FieldError("Invalid value", "spec.expirationSeconds", "may not specify a duration less than 10 minutes")
+        problem = FieldError(
+            "Invalid value", "spec.expirationSeconds", "may not specify a duration less than 10 minutes"
+        )
         raise Invalid(f'TokenRequest "" is invalid: {problem}', causes=[problem])
     return float(min(asked, 365 * _DAY))
 

@@ -59,9 +59,7 @@ def answer(
 ) -> Response:
     """A value as JSON, or as YAML for who prefers it."""
     accepted = media.JSON if media_type else media.negotiate(call.accept or media.JSON).type
-    response = Response(
-        media.encode(value, accepted, pretty=call.pretty), code, media_type=media_type or accepted
-    )
+    response = Response(media.encode(value, accepted, pretty=call.pretty), code, media_type=media_type or accepted)
     response.headers["cache-control"] = "no-cache, private"
     for warning in warnings:
         response.headers.append("warning", _warning(warning))

@@ -13,9 +13,9 @@ import msgspec
 import yaml
 
 from funcs.api.meta import Object
-from funcs.errors import BadRequest
+from funcs.errors import BadRequest, UnsupportedMediaType
 
-from .status import NotAcceptable, UnsupportedMediaType
+from .status import NotAcceptable
 
 BODY_LIMIT = 3 * 1024 * 1024
 _DEEPEST = 200

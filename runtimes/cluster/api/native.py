@@ -35,10 +35,8 @@ _SCALARS: Mapping[str, Object] = {
     "object": {PRESERVE: True},
 }
 # Fields whose JSON may be a number or a text although the models say text: quantities and ports by name or number.
-_EITHER = frozenset(
-    "port targetPort maxSurge maxUnavailable limits requests capacity allocatable hard used overhead allocatedResources "
-    "sizeLimit divisor".split()
-)
+_QUANTITIES = ("limits", "requests", "capacity", "allocatable", "hard", "used", "overhead", "allocatedResources")
+_EITHER = frozenset((*_QUANTITIES, "sizeLimit", "divisor", "port", "targetPort", "maxSurge", "maxUnavailable"))
 
 
 @cache
@@ -59,7 +57,9 @@ def _object(shape: str, above: tuple[str, ...]) -> Object:
     fields = _shapes()[shape]
     made: Object = {
         "type": "object",
-        "properties": {name.rstrip("!"): _field(name.rstrip("!"), text, (*above, shape)) for name, text in fields.items()},
+        "properties": {
+            name.rstrip("!"): _field(name.rstrip("!"), text, (*above, shape)) for name, text in fields.items()
+        },
     }
     required = [name.rstrip("!") for name in fields if name.endswith("!")]
     if required:

@@ -1,7 +1,7 @@
 """Makes native.json, the shapes of Kubernetes' own kinds, from the models of the official Python client.
 
-Law: run by hand when the client's release changes: `python -m runtimes.cluster.api.native_source`; nothing imports it. IO:
-writes native.json beside itself.
+Law: run by hand when the client's release changes: `python -m runtimes.cluster.api.native_source`; nothing imports
+it. IO: writes native.json beside itself.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """get, list and watch: of objects, of Tables and of metadata alone.
 
-Law: what a client accepts decides the form, never the content; a watch is one pass over the Client's own watch and holds
-nothing of its own. IO: the Client.
+Law: what a client accepts decides the form, never the content; a watch is one pass over the Client's own watch and
+holds nothing of its own. IO: the Client.
 """
 
 from __future__ import annotations
@@ -42,9 +42,7 @@ class Reading:
     async def get(self, call: Call, kind: Kind) -> Response:
         return self.shown(call, kind, await self.client.get(kind, call.info.name, call.info.scoped))
 
-    def shown(
-        self, call: Call, kind: Kind, obj: Object, *, code: int = 200, warnings: Sequence[str] = ()
-    ) -> Response:
+    def shown(self, call: Call, kind: Kind, obj: Object, *, code: int = 200, warnings: Sequence[str] = ()) -> Response:
         """One object in the form that the client accepts."""
         accepted = media.negotiate(call.accept, _OBJECT_FORMS)
         if accepted.transform == "Table":
@@ -173,12 +171,18 @@ def _check_list_version(call: Call) -> None:
     match = call.query.get("resourceVersionMatch", "")
     _check_number(version)
     if match not in ("", "NotOlderThan", "Exact"):
-        raise _refused("resourceVersionMatch", f'Unsupported value: "{match[:64]}": supported values: "Exact", "NotOlderThan"')
+        raise _refused(
+            "resourceVersionMatch", f'Unsupported value: "{match[:64]}": supported values: "Exact", "NotOlderThan"'
+        )
     if match and not version:
-        raise _refused("resourceVersionMatch", "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided")
+        raise _refused(
+            "resourceVersionMatch", "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"
+        )
     if match == "Exact" and not call.query.get("continue"):
         if version == "0":
-            raise _refused("resourceVersionMatch", 'Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"')
+            raise _refused(
+                "resourceVersionMatch", 'Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
+            )
         raise Expired(f"The provided resource version is no longer available: {version}")
 
 
@@ -188,17 +192,24 @@ def _check_watch(call: Call) -> None:
     _check_number(version)
     if not requests.is_true(call.query, "sendInitialEvents"):
         if match:
-            raise _refused("resourceVersionMatch", "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
+            raise _refused(
+                "resourceVersionMatch",
+                "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            )
         return
     if match != "NotOlderThan":
-        raise _refused("resourceVersionMatch", "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
+        raise _refused(
+            "resourceVersionMatch", "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+        )
     if not requests.is_true(call.query, "allowWatchBookmarks"):
         raise _refused("allowWatchBookmarks", "Forbidden: sendInitialEvents requires allowWatchBookmarks")
 
 
 def _check_number(version: str) -> None:
     if version and not (version.isascii() and version.isdigit() and len(version) < 20):
-        raise BadRequest(f'Invalid value: "{version[:64]}": strconv.ParseUint: parsing "{version[:64]}": invalid syntax')
+        raise BadRequest(
+            f'Invalid value: "{version[:64]}": strconv.ParseUint: parsing "{version[:64]}": invalid syntax'
+        )
 
 
 def _refused(field: str, message: str) -> Invalid:

@@ -26,9 +26,7 @@ Authenticate = Callable[[str, tuple[str, ...]], Awaitable[User]]
 
 
 def _review(group: str, kind: str, *, namespaced: bool = False) -> Kind:
-    return Kind(
-        group=group, version="v1", kind=kind, plural=f"{kind.lower()}s", namespaced=namespaced, status=False
-    )
+    return Kind(group=group, version="v1", kind=kind, plural=f"{kind.lower()}s", namespaced=namespaced, status=False)
 
 
 TOKEN_REVIEW = _review(_AUTHENTICATION, "TokenReview")

@@ -1,12 +1,13 @@
 """The schema of every served kind, and what a body must keep of it.
 
-Law: pure; native kinds have Kubernetes' shapes, our kinds those of their views, and a kind with neither is left open below
-its metadata. A wrong type is never stored. No IO (but native shapes are read once from the package).
+Law: pure; native kinds have Kubernetes' shapes, our kinds those of their views, and a kind with neither is left open
+below its metadata. A wrong type is never stored. No IO (but native shapes are read once from the package).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+
 import msgspec
 
 from funcs.api import core, schema
@@ -84,4 +85,3 @@ def _shown(problem: FieldError) -> str:
 
 def _is_missing(problem: FieldError) -> bool:
     return problem.message == "Required value"
-

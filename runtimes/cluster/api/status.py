@@ -26,13 +26,6 @@ class NotAcceptable(BadRequest):
     default_reason = "NotAcceptable"
 
 
-class UnsupportedMediaType(BadRequest):
-    """The body is of a type that is not read here."""
-
-    code = 415
-    default_reason = "UnsupportedMediaType"
-
-
 class NotImplementedHere(FuncsError):
     """A part of the Kubernetes API that this server knows by name and does not have."""
 

@@ -1,7 +1,7 @@
 """create, update, patch, apply, delete and deletecollection, with their status and scale subresources.
 
-Law: what a body must be for its place is decided here (name, namespace, fields); what it must be for its kind is decided by
-admission below the Client. IO: the Client.
+Law: what a body must be for its place is decided here (name, namespace, fields); what it must be for its kind is
+decided by admission below the Client. IO: the Client.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from .calls import Call, answer
 from .escalation import Escalation
 from .reading import Reading
 from .schemas import Schemas
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +62,13 @@ class Writing:
         return self.reading.shown(call, kind, made, warnings=warnings)
 
     async def patch(self, call: Call, kind: Kind) -> Response:
-        type = _patch_type(call)
-        if type is PatchType.APPLY:
+        patch_type = _patch_type(call)
+        if patch_type is PatchType.APPLY:
             return await self._apply(call, kind)
         options = call.write_options()
-        patch, warnings = await self._patch_body(call, kind, type, options)
+        patch, warnings = await self._patch_body(call, kind, patch_type, options)
         if kind in self.escalation.guarded and not call.info.subresource:
-            self.escalation.check(kind, await self._preview(call, kind, patch, type, options), call.user)
+            self.escalation.check(kind, await self._preview(call, kind, patch, patch_type, options), call.user)
         made = await self.client.patch(
             kind, call.info.name, patch, call.info.scoped, type=type, subresource=call.info.subresource,
             options=options,
@@ -176,7 +175,9 @@ class Writing:
             raise BadRequest("metadata: must be a mapping")
         if kind.namespaced and call.info.namespace:
             if metadata.setdefault("namespace", call.info.namespace) not in (call.info.namespace, ""):
-                raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")
+                raise BadRequest(
+                    "the namespace of the provided object does not match the namespace sent on the request"
+                )
             metadata["namespace"] = call.info.namespace
         if type is PatchType.APPLY:
             metadata.setdefault("name", call.info.name)
@@ -187,9 +188,7 @@ class Writing:
     def _refuse_other_name(self, call: Call, body: Object) -> None:
         found = meta.name(body)
         if found != call.info.name:
-            raise BadRequest(
-                f"the name of the object ({found}) does not match the name on the URL ({call.info.name})"
-            )
+            raise BadRequest(f"the name of the object ({found}) does not match the name on the URL ({call.info.name})")
 
     async def _found(self, call: Call, kind: Kind) -> Object | None:
         try:
@@ -204,11 +203,10 @@ class Writing:
         namespace = await self.client.get(NAMESPACE, call.info.namespace)
         if meta.is_deleting(namespace):
             where = call.info.namespace
-            message = f"namespace {where} is being terminated"
             raise Forbidden(
-                f'{kind.resource} "{name}" is forbidden: unable to create new content in namespace {where} because it is '
-                "being terminated",
-                causes=[FieldError(message, "metadata.namespace")],
+                f'{kind.resource} "{name}" is forbidden: unable to create new content in namespace {where} '
+                "because it is being terminated",
+                causes=[FieldError(f"namespace {where} is being terminated", "metadata.namespace")],
             )
 
     def _warnings(self, kind: Kind, made: Object, old: Object | None, options: WriteOptions) -> list[str]:
@@ -225,7 +223,7 @@ def _patch_type(call: Call) -> PatchType:
     try:
         return PatchType(content_type)
     except ValueError:
-        accepted: Sequence[str] = [type.value for type in PatchType]
+        accepted: Sequence[str] = [each.value for each in PatchType]
         raise UnsupportedMediaType(
             f"the body of the request was in an unknown format - accepted media types include: {', '.join(accepted)}"
         ) from None
