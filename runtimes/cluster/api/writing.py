@@ -70,7 +70,7 @@ class Writing:
         if kind in self.escalation.guarded and not call.info.subresource:
             self.escalation.check(kind, await self._preview(call, kind, patch, patch_type, options), call.user)
         made = await self.client.patch(
-            kind, call.info.name, patch, call.info.scoped, type=type, subresource=call.info.subresource,
+            kind, call.info.name, patch, call.info.scoped, type=patch_type, subresource=call.info.subresource,
             options=options,
         )  # fmt: skip
         if call.info.subresource:
