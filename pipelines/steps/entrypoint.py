@@ -199,7 +199,7 @@ def _step(values: dict[str, str], credentials: tuple[Credential, ...], args: tup
         termination_path=values.pop("termination_path"),
         metadata_dir=values.pop("step_metadata_dir", ""),
         on_error=_ON_ERROR[on_error],
-        timeout=duration.parse(timeout) if timeout else None,
+        timeout=_seconds(timeout) if timeout else None,
         stdout_path=values.pop("stdout_path", ""),
         stderr_path=values.pop("stderr_path", ""),
         results=_names(values.pop("results", "")),
@@ -209,6 +209,13 @@ def _step(values: dict[str, str], credentials: tuple[Credential, ...], args: tup
     if values:
         raise BadRequest(f"entrypoint flag provided but not defined: -{min(values)}")
     return step
+
+
+def _seconds(text: str) -> float:
+    try:
+        return duration.parse(text)
+    except ValueError as error:
+        raise BadRequest(f"entrypoint flag -timeout: {error}") from error
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -48,7 +48,8 @@ def test_the_first_step_waits_for_the_pod_and_the_next_for_the_first() -> None:
     ]  # fmt: skip
     assert entrypoint.args_for(entrypoint.placed(1, step)) == [
         "-wait_file", "/tekton/run/0/out", "-post_file", "/tekton/run/1/out",
-        "-termination_path", "/tekton/termination", "-step_metadata_dir", "/tekton/run/1/status", "-on_error", "continue", "-timeout", "1m30s", "-results", "a,b",
+        "-termination_path", "/tekton/termination",
+        "-step_metadata_dir", "/tekton/run/1/status", "-on_error", "continue", "-timeout", "1m30s", "-results", "a,b",
         "-entrypoint", "/bin/sh", "--", "-c", "true",
     ]  # fmt: skip
 
@@ -60,7 +61,7 @@ def test_flags_are_read_as_go_reads_them() -> None:
     assert (step.post_file, step.wait_for_content, step.timeout, step.args) == ("/x", False, 3600, ("a", "-b"))
 
 
-@pytest.mark.parametrize("args", [["-nonsense", "x"], ["-post_file"], ["-on_error", "ignore"]])
+@pytest.mark.parametrize("args", [["-nonsense", "x"], ["-post_file"], ["-on_error", "ignore"], ["-timeout", "1 day"]])
 def test_a_command_line_that_is_not_ours_is_refused(args: list[str]) -> None:
     with pytest.raises(BadRequest):
         entrypoint.parse(args)
