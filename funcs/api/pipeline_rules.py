@@ -6,6 +6,7 @@ refused by name, never ignored. Source: Tekton Pipelines' pkg/apis/pipeline/v1 (
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
@@ -21,6 +22,10 @@ from .pipeline_defaults import type_of
 TASK_RUN_STATUSES = ("TaskRunCancelled", "TaskRunPending")
 PIPELINE_RUN_STATUSES = ("Cancelled", "CancelledRunFinally", "StoppedRunFinally", "PipelineRunPending")
 BINDINGS = ("volumeClaimTemplate", "persistentVolumeClaim", "emptyDir", "configMap", "secret", "projected", "csi")
+
+_RESULT_NAME = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
+_PARAM_NAME = re.compile(r"[_a-zA-Z][_a-zA-Z0-9.-]*")
+_LONGEST_NAME = 255
 
 Problems = Iterator[FieldError]
 
@@ -198,6 +203,8 @@ def _param_specs(params: list[Object] | None, at: str) -> Problems:
         if name in seen:
             yield FieldError("parameter appears more than once", place)
         seen.add(name)
+        if len(name) > _LONGEST_NAME or not _PARAM_NAME.fullmatch(name):
+            yield FieldError(f"The format of following array and string variable names is invalid: [{name}]", place)
         declared = param.get("type") or "string"
         if declared not in ("string", "array", "object"):
             yield FieldError(f"invalid value: {declared}", f"{place}.type")
@@ -212,6 +219,13 @@ def _param_specs(params: list[Object] | None, at: str) -> Problems:
 
 def _results(results: list[Object] | None, at: str) -> Problems:
     for index, result in enumerate(results or []):
+        if len(result["name"]) > _LONGEST_NAME or not _RESULT_NAME.fullmatch(result["name"]):
+            yield FieldError(
+                f'invalid key name "{result["name"]}"',
+                f"{at}[{index}].name",
+                "Name must consist of alphanumeric characters, '-', '_', '.', and must start and end with an "
+                "alphanumeric character",
+            )
         if result.get("type", "string") not in ("string", "array", "object"):
             yield FieldError(
                 f"invalid value: {result['type']}", f"{at}[{index}].type", "type must be string, array or object"
