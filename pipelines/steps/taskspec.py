@@ -55,13 +55,6 @@ def own(run: Object, task: Task) -> Object:
     return _with_workspaces(run, task, spec, declared, language.replacements(values) | _contexts(run, task))
 
 
-def bindings(run: Object, task: Task) -> list[Object]:
-    """The workspaces of a TaskRun, with its params and contexts replaced and every template a claim."""
-    view, declared = msgspec.convert(run, TaskRun), msgspec.convert(task.spec, TaskSpec)
-    values = language.bind(declared.params, language.given(view.spec.params))
-    return _bindings(run, language.replacements(values) | _contexts(run, task))
-
-
 def _bindings(run: Object, known: Replacements) -> list[Object]:
     bound: list[Object] = shapes.apply(meta.spec(run).get("workspaces") or [], shapes.BINDINGS, known)
     return workspaces.claimed(bound, run)
