@@ -31,8 +31,8 @@ GATED_FIELDS: Mapping[str, str] = {
 }  # fmt: skip
 CONTAINER_FIELDS = frozenset({
     "name", "args", "command", "env", "envFrom", "image", "imagePullPolicy", "livenessProbe", "ports", "readinessProbe",
-    "startupProbe", "resources", "securityContext", "terminationMessagePath", "terminationMessagePolicy", "volumeMounts",
-    "workingDir",
+    "startupProbe", "resources", "securityContext", "terminationMessagePath", "terminationMessagePolicy", "workingDir",
+    "volumeMounts",
 })  # fmt: skip
 VOLUME_KINDS: Mapping[str, str] = {
     "secret": "", "configMap": "", "projected": "", "emptyDir": "kubernetes.podspec-volumes-emptydir",
