@@ -83,6 +83,13 @@ def revision_for(configuration: Object, timestamp: str) -> Object:
     }
 
 
+def claims(configuration: Object, revision: Object) -> bool:
+    """Whether `revision`, which has the name that the template makes, is of this configuration and this template."""
+    template: Object = meta.spec(configuration).get("template") or {}
+    named = meta.labels(revision).get(keys.CONFIGURATION) == meta.name(configuration)
+    return named and (not meta.name(template) or meta.spec(revision) == meta.spec(template))
+
+
 def _metadata(service: Object, labels: dict[str, str], annotations: dict[str, str]) -> Object:
     return {
         "name": meta.name(service),

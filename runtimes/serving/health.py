@@ -114,7 +114,7 @@ def _remembered(revision: Object, seen: Seen) -> dict[str, Condition]:
     """At zero there is no pod to ask: keep what was known to be wrong."""
     if seen.deployment is None or int(meta.spec(seen.deployment).get("replicas") or 0) > 0:
         return {}
-    kept = (find(revision, type) for type in (RESOURCES, CONTAINER))
+    kept = (find(revision, dependent) for dependent in (RESOURCES, CONTAINER))
     return {
         one.type: Condition(one.type, "False", one.reason, one.message) for one in kept if one and one.status == "False"
     }
