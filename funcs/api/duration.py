@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from funcs.errors import Invalid
+
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 _WHOLE = re.compile(rf"(?:{_PART.pattern})+")
@@ -15,12 +17,12 @@ _LONGEST_TEXT = 64
 
 
 def parse(text: str) -> float:
-    """Seconds. Raises ValueError."""
+    """Seconds. Raises Invalid."""
     sign, digits = (-1.0, text[1:]) if text[:1] == "-" else (1.0, text.removeprefix("+"))
     if digits == "0":
         return 0.0
     if len(text) > _LONGEST_TEXT or not _WHOLE.fullmatch(digits):
-        raise ValueError(f"not a duration: {text[:_LONGEST_TEXT]!r}; write it as in 90s, 1h30m or 500ms")
+        raise Invalid(f'"{text[:_LONGEST_TEXT]}" is not a duration', hint='Write it as in "90s", "1h30m" or "500ms".')
     return sign * sum(float(amount) * _UNITS[unit] for amount, unit in _PART.findall(digits))
 
 
