@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from funcs.api import catalog
 from funcs.api.core import NAMESPACE
 from funcs.control.client import Client
 from funcs.control.clock import SystemClock
+from funcs.control.ids import RandomIds
 from funcs.control.memory import MemoryClient
+from runtimes.cluster.store import StoreClient
 
 Open = Callable[[Path], AbstractAsyncContextManager[Client]]
 
@@ -24,7 +27,14 @@ async def memory(directory: Path) -> AsyncIterator[Client]:
     await client.close()
 
 
-IMPLEMENTATIONS: dict[str, Open] = {"memory": memory}
+@asynccontextmanager
+async def store(directory: Path) -> AsyncIterator[Client]:
+    client = await StoreClient.open(directory / "store", catalog.KINDS, SystemClock(), RandomIds())
+    yield client
+    await client.close()
+
+
+IMPLEMENTATIONS: dict[str, Open] = {"memory": memory, "store": store}
 
 _serial = itertools.count(1)
 
