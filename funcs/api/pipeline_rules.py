@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from funcs.errors import FieldError
+from funcs.errors import FieldError, Invalid
 
 from . import duration, meta, names
 from . import pipeline_views as views
@@ -351,7 +351,7 @@ def _timeout(text: str | None, at: str) -> Problems:
     try:
         if duration.parse(text) < 0:
             yield FieldError(f"invalid value: {text} should be >= 0", at)
-    except ValueError as error:
+    except Invalid as error:
         yield FieldError(f"invalid value: {error}", at)
 
 

@@ -22,6 +22,7 @@ from funcs.errors import AlreadyExists, Conflict, FuncsError, Timeout, Unavailab
 
 from . import supervisor
 from .places import Isolation, Places, Ports, Record
+from .prepare import prepare
 
 _UP_DEADLINE = 60.0
 _DOWN_DEADLINE = 60.0
@@ -55,6 +56,7 @@ def up(places: Places, ports: Ports, *, isolation: Isolation = "auto", deadline:
     if record.isolation != isolation:
         record = msgspec.structs.replace(record, isolation=isolation)
         places.write_record(record)
+    prepare(places, record)
     launch(places, deadline)
     return record
 

@@ -214,7 +214,7 @@ def _step(values: dict[str, str], credentials: tuple[Credential, ...], args: tup
 def _seconds(text: str) -> float:
     try:
         return duration.parse(text)
-    except ValueError as error:
+    except Invalid as error:
         raise BadRequest(f"entrypoint flag -timeout: {error}") from error
 
 

@@ -107,7 +107,9 @@ def slim(route: Object) -> Object:
     kept = {key: value for key, value in labels.items() if key.startswith("networking.")}
     metadata = {field: meta.metadata(route).get(field) for field in ("name", "namespace", "resourceVersion")}
     fields = ("revisionName", "percent", "tag")
-    traffic = [{field: one[field] for field in fields if field in one} for one in meta.status(route).get("traffic") or []]
+    traffic = [
+        {field: one[field] for field in fields if field in one} for one in meta.status(route).get("traffic") or []
+    ]
     return {"metadata": {**metadata, "labels": kept}, "status": {"traffic": traffic}}
 
 
