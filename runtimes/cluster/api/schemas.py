@@ -47,7 +47,7 @@ class Schemas:
         warnings = self._unknown(kind, patch, validation)
         problems = [problem for problem in schema.problems(self.of(kind), patch) if not _is_missing(problem)]
         self._refuse(kind, patch, problems)
-        return patch if kind in native.ROOTS else schema.pruned(self.of(kind), patch), warnings
+        return patch if kind in native.KINDS else schema.pruned(self.of(kind), patch), warnings
 
     def _own(self, kind: Kind) -> Object:
         made = schema.of_kind(kind, self._views.get(kind))
@@ -65,7 +65,7 @@ class Schemas:
 
     def _refuse(self, kind: Kind, body: Object, problems: list[FieldError]) -> None:
         """A native kind that does not decode is no request; a custom one is an invalid object. As on Kubernetes."""
-        if kind in native.ROOTS:
+        if kind in native.KINDS:
             mistyped = [problem for problem in problems if not _is_missing(problem)]
             if mistyped:
                 raise BadRequest(f"{_cannot(kind)}: " + "; ".join(_shown(problem) for problem in mistyped))
