@@ -20,7 +20,7 @@ from .settings import GatewaySettings
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Who answers for a name: `revisions[i]` up to, not including, `limits[i]` of 100. `public` is served outside too."""
+    """Who answers for a name: `revisions[i]` below `limits[i]` of 100. `public` ones are served outside too."""
 
     revisions: tuple[Key, ...]
     limits: tuple[int, ...]
@@ -107,7 +107,9 @@ def slim(route: Object) -> Object:
     kept = {key: value for key, value in labels.items() if key.startswith("networking.")}
     metadata = {field: meta.metadata(route).get(field) for field in ("name", "namespace", "resourceVersion")}
     fields = ("revisionName", "percent", "tag")
-    traffic = [{field: one[field] for field in fields if field in one} for one in meta.status(route).get("traffic") or []]
+    traffic = [
+        {field: one[field] for field in fields if field in one} for one in meta.status(route).get("traffic") or []
+    ]
     return {"metadata": {**metadata, "labels": kept}, "status": {"traffic": traffic}}
 
 
