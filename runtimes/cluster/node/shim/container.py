@@ -12,7 +12,11 @@ import time
 from . import cgroups
 from .crilog import LogFile
 from .spawn import StartFailed, spawn
-from .wire import Message, encode
+from .wire import encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .wire import Message
 
 _CHUNK = 65536
 _CRUN_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -130,10 +134,18 @@ class Container:
         self._log.close()
         self.kill_at = None
         self.pid = self.launcher = 0
-        self.state |= {"state": "exited", "exitCode": code, "signal": signal, "reason": reason, "finishedAt": time.time()}
+        self.state |= {
+            "state": "exited",
+            "exitCode": code,
+            "signal": signal,
+            "reason": reason,
+            "finishedAt": time.time(),
+        }
         self._save()
         if group := self.spec.get("cgroup"):
             cgroups.remove(group)
+        if crun := self.spec.get("crun"):
+            _forget(f"{crun['root']}/{crun['id']}")
 
     def _drain(self, descriptor: int, now: int) -> bool:
         try:
@@ -152,8 +164,8 @@ class Container:
     def _crun_run(self) -> list[str]:
         crun = self.spec["crun"]
         return [
-            crun["binary"], "--root", crun["root"], "--cgroup-manager=cgroupfs", f"--log=file:{self.directory}/crun.log",
-            "run", "--detach", "--bundle", crun["bundle"], "--pid-file", f"{self.directory}/pid", crun["id"],
+            crun["binary"], "--root", crun["root"], "--cgroup-manager=cgroupfs",
+            f"--log=file:{self.directory}/crun.log", "run", "--detach", "--bundle", crun["bundle"], "--pid-file", f"{self.directory}/pid", crun["id"],
         ]  # fmt: skip
 
     def _crun_problem(self) -> str:
@@ -163,6 +175,16 @@ class Container:
         except OSError:
             lines = []
         return lines[-1] if lines else "crun failed and did not say why"
+
+
+def _forget(path: str) -> None:
+    """Remove what crun keeps of a container that has ended: a flat directory."""
+    try:
+        for name in os.listdir(path):
+            os.unlink(f"{path}/{name}")
+        os.rmdir(path)
+    except OSError:
+        pass  # never made, or already gone
 
 
 def _rotate(directory: str) -> None:

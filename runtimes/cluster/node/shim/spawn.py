@@ -10,7 +10,10 @@ import _signal
 import os
 
 from . import kernel
-from .wire import Message
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .wire import Message
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 
@@ -44,7 +47,14 @@ def _become(argv: list[str], spec: Message, descriptors: tuple[int, int, int]) -
         os.dup2(null, STDIN)
         os.dup2(stdout, STDOUT)
         os.dup2(stderr, STDERR)
-        for number in (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGCHLD, _signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
+        for number in (
+            _signal.SIGPIPE,
+            _signal.SIGXFSZ,
+            _signal.SIGCHLD,
+            _signal.SIGINT,
+            _signal.SIGTERM,
+            _signal.SIGHUP,
+        ):
             _signal.signal(number, _signal.SIG_DFL)
         os.umask(0o022)
         _take_identity(spec)

@@ -15,12 +15,17 @@ import os
 import select
 import sys
 import time
-from typing import Any
 
 from . import cgroups, kernel
 from .container import Container
 from .spawn import StartFailed, spawn
-from .wire import Message, decode, encode
+from .wire import decode, encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .wire import Message
 
 _LONGEST_LINE = 8 << 20
 _BACKLOG = 1 << 20
@@ -116,6 +121,7 @@ class Supervisor:
             return
         for container in self._containers.values():
             if pid == container.launcher:
+                self._forget_pipes(container)
                 container.launched(os.waitstatus_to_exitcode(status))
                 self._watch(container)
                 if container.pid in self._early:
@@ -157,6 +163,7 @@ class Supervisor:
             if running.reader == descriptor:
                 self._read_exec(running)
                 return
+        self._poll.unregister(descriptor)
 
     # Connections
 
@@ -333,7 +340,7 @@ def _enter_mount_namespace() -> None:
 
 
 def main() -> None:
-    """`argv[1]`: {"directory", "listener", "cgroup"}. Prints the shim's pid when it has taken its place, and returns."""
+    """`argv[1]`: {"directory", "listener", "cgroup"}. Prints the shim's pid once it is in its place, and returns."""
     config = decode(sys.argv[1])
     os.setsid()
     os.chdir("/")

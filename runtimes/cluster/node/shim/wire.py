@@ -6,9 +6,12 @@ Law: what `encode` writes any JSON parser reads; `decode` reads one value from t
 from __future__ import annotations
 
 import _json
-from typing import Any
 
-Message = dict[str, Any]
+TYPE_CHECKING = False  # importing `typing` for its own constant would cost 4 ms
+if TYPE_CHECKING:
+    from typing import Any
+
+    Message = dict[str, Any]
 
 
 class _Context:
@@ -25,7 +28,7 @@ def _refuse(value: object) -> Any:
     raise TypeError(f"not JSON: {value!r}")
 
 
-_scan = _json.make_scanner(_Context())
+_scan = _json.make_scanner(_Context())  # type: ignore[arg-type]
 _encode = _json.make_encoder(None, _refuse, _json.encode_basestring_ascii, None, ":", ",", False, False, False)
 
 
