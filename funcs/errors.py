@@ -119,5 +119,12 @@ class Unsupported(FuncsError):
     default_reason = "MethodNotAllowed"
 
 
+class UnsupportedMediaType(Unsupported):
+    """This kind of body or patch is not taken here (HTTP 415)."""
+
+    code = 415
+    default_reason = "UnsupportedMediaType"
+
+
 class Terminal(FuncsError):
     """Retrying cannot help; `reason` goes to the condition."""
