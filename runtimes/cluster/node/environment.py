@@ -69,7 +69,9 @@ def _port(container: Object, env: Mapping[str, str], facts: Facts) -> dict[str, 
     return {"PORT": str(facts.ports[wanted])} if wanted in declared and wanted in facts.ports else {}
 
 
-def command(container: Object, entrypoint: Sequence[str], arguments: Sequence[str], env: Mapping[str, str]) -> list[str]:
+def command(
+    container: Object, entrypoint: Sequence[str], arguments: Sequence[str], env: Mapping[str, str]
+) -> list[str]:
     """The process's argv: command replaces the image's ENTRYPOINT and CMD, args only CMD. Raises CannotRun if empty."""
     given = [expand(part, env) for part in container.get("command") or []]
     args = [expand(part, env) for part in container.get("args") or []]

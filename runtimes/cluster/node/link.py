@@ -92,7 +92,9 @@ async def start_shim(directory: Path, address: Path, cgroup: str) -> ShimRecord:
         raise Unavailable(f"the pod's shim did not start: {text}", reason="FailedCreatePodSandBox")
     record = ShimRecord(int(out), start_time(int(out)), str(address))
     path = directory / "shim.json"
-    path.with_suffix(".new").write_text(json.dumps({"pid": record.pid, "started": record.started, "socket": str(address)}))
+    path.with_suffix(".new").write_text(
+        json.dumps({"pid": record.pid, "started": record.started, "socket": str(address)})
+    )
     path.with_suffix(".new").replace(path)
     return record
 

@@ -131,7 +131,11 @@ def _request(probe: Probe) -> bytes:
     if str(get.get("scheme") or "HTTP").upper() != "HTTP":
         raise ValueError("probes over HTTPS are not supported")
     path = str(get.get("path") or "/")
-    headers = {"Host": f"{get.get('host') or '127.0.0.1'}:{probe.port}", "User-Agent": "kube-probe/1.34", "Accept": "*/*"}
+    headers = {
+        "Host": f"{get.get('host') or '127.0.0.1'}:{probe.port}",
+        "User-Agent": "kube-probe/1.34",
+        "Accept": "*/*",
+    }
     headers |= {str(each["name"]): str(each["value"]) for each in get.get("httpHeaders") or []}
     text = f"GET {path if path.startswith('/') else '/' + path} HTTP/1.1\r\n"
     lines = [f"{name}: {value}" for name, value in headers.items()]

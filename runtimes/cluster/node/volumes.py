@@ -72,7 +72,9 @@ def binds(container: Object, facts: Facts, volumes: Mapping[str, Volume], env: M
     for mount in mounts_of(container, facts.pod):
         volume = volumes.get(mount["name"])
         if volume is None:
-            raise CannotRun(f"container {container['name']} mounts volume {mount['name']!r}, which the pod does not have")
+            raise CannotRun(
+                f"container {container['name']} mounts volume {mount['name']!r}, which the pod does not have"
+            )
         sub_path = expand(mount["subPathExpr"], env) if mount.get("subPathExpr") else mount.get("subPath") or ""
         source = _below(volume, sub_path) if sub_path else volume.path
         read_only = bool(mount.get("readOnly")) or volume.kind in ("configMap", "secret", "projected", "downwardAPI")
@@ -157,7 +159,7 @@ class _Maker:
             path.touch(mode=0o644)
         right = {"Directory": path.is_dir, "File": path.is_file, "Socket": path.is_socket}.get(type, path.exists)
         if not right():
-            raise FailedMount(f'hostPath type check failed: {path} is not a {type or "path"}')
+            raise FailedMount(f"hostPath type check failed: {path} is not a {type or 'path'}")
         return path
 
     async def _claim(self, name: str) -> Path:
@@ -185,7 +187,10 @@ class _Maker:
         for source in settings.get("sources") or []:
             kind, part = next(iter(source.items()))
             if kind == "serviceAccountToken":
-                files[_checked(part["path"])] = (await self._token(part), 0o644 if _group(self._facts.pod) is None else 0o640)
+                files[_checked(part["path"])] = (
+                    await self._token(part),
+                    0o644 if _group(self._facts.pod) is None else 0o640,
+                )
             elif kind == "funcsCertificateAuthority":
                 files[_checked(part["path"])] = (self._places.certificate_authority.encode(), None)
             elif kind in ("configMap", "secret", "downwardAPI"):
@@ -213,7 +218,9 @@ class _Maker:
 
     async def _files(self, kind: str, settings: Object) -> dict[str, tuple[bytes, int | None]]:
         if kind == "downwardAPI":
-            return {_checked(item["path"]): (self._downward(item), item.get("mode")) for item in settings.get("items") or []}
+            return {
+                _checked(item["path"]): (self._downward(item), item.get("mode")) for item in settings.get("items") or []
+            }
         resource = core.SECRET if kind == "secret" else core.CONFIG_MAP
         name = str(settings.get("name") or settings.get("secretName"))
         try:
@@ -221,7 +228,9 @@ class _Maker:
         except NotFound:
             if settings.get("optional"):
                 return {}
-            raise FailedMount(f'MountVolume.SetUp failed for volume "{self._name}": {resource.plural} "{name}" not found') from None
+            raise FailedMount(
+                f'MountVolume.SetUp failed for volume "{self._name}": {resource.plural} "{name}" not found'
+            ) from None
         data = data_of(resource.kind, found)
         if not settings.get("items"):
             return {_checked(key): (value, None) for key, value in data.items()}
