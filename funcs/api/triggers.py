@@ -125,17 +125,25 @@ class ListenerTrigger(View, frozen=True):
 
 
 class EventListenerSpec(View, frozen=True):
+    """`resources` says how Tekton would run a listener; here one process serves them all, so it is kept and unused."""
+
     service_account_name: str = ""
     triggers: tuple[ListenerTrigger, ...] = ()
     trigger_groups: tuple[dict[str, Any], ...] = ()
+    resources: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class ListenerAddress(View, frozen=True):
     url: str = ""
 
 
+class ListenerConfiguration(View, frozen=True):
+    generated_name: str = ""
+
+
 class EventListenerStatus(View, frozen=True):
     address: ListenerAddress | None = None
+    configuration: ListenerConfiguration | None = None
     observed_generation: int = 0
     conditions: tuple[dict[str, Any], ...] = ()
 

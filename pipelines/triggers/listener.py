@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import msgspec
-from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -49,7 +48,7 @@ class ListenerSettings:
 
 
 class Listener:
-    """`async with Listener(client, ids) as listener:` runs the triggers; `listener.app` is the ASGI application.
+    """`async with Listener(client, ids) as listener:` runs the triggers; `listener.routes()` go into an application.
 
     `ids` makes unique ids: of events, and the value of `$(uid)`.
     """
@@ -63,12 +62,6 @@ class Listener:
         self._outcomes: OrderedDict[str, asyncio.Future[Outcome]] = OrderedDict()
         self._seen: OrderedDict[tuple[Key, str], str] = OrderedDict()
         self._workers: list[asyncio.Task[None]] = []
-        self.app = Starlette(
-            routes=[
-                Route("/listeners/{namespace}/{name}", self._post, methods=["POST"]),
-                Route("/listeners/{namespace}/{name}/live", _live, methods=["GET"]),
-            ]
-        )
 
     async def __aenter__(self) -> Self:
         for number in range(self._settings.parallel):
@@ -83,6 +76,12 @@ class Listener:
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/listeners/{namespace}/{name}", self._post, methods=["POST"]),
+            Route("/listeners/{namespace}/{name}/live", _live, methods=["GET"]),
+        ]
 
     async def outcome(self, event_id: str, deadline: float) -> Outcome:
         """What an event led to. Raises NotFound for one that is not (any more) known, Timeout after `deadline` s."""

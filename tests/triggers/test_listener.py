@@ -11,12 +11,13 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from starlette.applications import Starlette
 
-from funcs.api import core, meta
+from funcs.api import core, meta, schema
 from funcs.api.admission import Request, admit
 from funcs.api.conditions import is_ready
 from funcs.api.meta import Object
-from funcs.api.triggers import EVENT_LISTENER, RULES
+from funcs.api.triggers import EVENT_LISTENER, RULES, VIEWS
 from funcs.control.ids import SerialIds
 from funcs.control.memory import MemoryClient
 from funcs.control.testing import World
@@ -80,7 +81,7 @@ async def door() -> AsyncIterator[Door]:
     client = MemoryClient()
     client.seed(*OBJECTS)
     async with Listener(client, SerialIds().uid, ListenerSettings(body=1000)) as listener:
-        transport = httpx.ASGITransport(listener.app)
+        transport = httpx.ASGITransport(Starlette(routes=listener.routes()))
         async with httpx.AsyncClient(transport=transport, base_url="http://hub") as http:
             yield Door(client, listener, http)
 
@@ -172,7 +173,9 @@ async def test_an_outcome_has_a_deadline() -> None:
     client = MemoryClient()
     client.seed(*OBJECTS)
     listener = Listener(client, SerialIds().uid, ListenerSettings(waiting=1))  # nobody works
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(listener.app), base_url="http://hub") as http:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(Starlette(routes=listener.routes())), base_url="http://hub"
+    ) as http:
         answer = await http.post("/listeners/default/open", content=b"{}")
         with pytest.raises(Timeout, match="have not run within"):
             await listener.outcome(answer.json()["eventID"], 0.01)
@@ -191,6 +194,7 @@ async def test_a_listener_is_addressed_and_a_settled_world_costs_no_writes() -> 
     assert found["status"]["configuration"] == {"generatedName": "el-git"}
     assert await World(made, client).settle() == []
     assert await world.advance(3600.0) == []
+    assert schema.unknown_fields(schema.of_kind(EVENT_LISTENER, VIEWS[EVENT_LISTENER]), found) == []
 
 
 @pytest.mark.parametrize(
