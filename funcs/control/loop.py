@@ -99,14 +99,23 @@ class Loop:
         async with asyncio.TaskGroup() as tasks:
             for informer in self._informers.values():
                 tasks.create_task(informer.run())
-            await self.synced()
+            await self._listed()
             for post in self._posts:
                 tasks.create_task(post.queue.run())
                 for _ in range(post.controller.concurrency):
                     tasks.create_task(_work(post))
 
     async def synced(self) -> None:
-        """Once every kind has been listed."""
+        """Once every kind has been listed. Raises what the loop failed with, if it fails before."""
+        async with asyncio.TaskGroup() as tasks:
+            listed = tasks.create_task(self._listed())
+            if self._task is not None:
+                await asyncio.wait((listed, self._task), return_when=asyncio.FIRST_COMPLETED)
+                if not listed.done():
+                    listed.cancel()
+                    self._task.result()
+
+    async def _listed(self) -> None:
         for informer in self._informers.values():
             await informer.synced.wait()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -38,7 +39,7 @@ from funcs.errors import BadRequest, Timeout, Unavailable
 from funcs.version import __version__
 
 from . import failures, paths
-from .endpoint import Endpoint
+from .endpoint import Endpoint, from_kubeconfig
 from .lines import lines
 
 _JSON = "application/json"
@@ -46,6 +47,11 @@ _CONNECT = 10.0  # seconds
 _ANSWER = 60.0  # seconds for a call that does not stream
 _WATCH = 300.0  # seconds that a watch lasts unless said otherwise; the caller watches again
 _SLACK = 30.0  # seconds that a server may be late in ending a watch
+
+
+async def connect(kubeconfig: Path, context: str | None = None) -> HttpClient:
+    """A Client of the API that a kubeconfig names; nothing is sent yet. Raises BadRequest, NotFound."""
+    return HttpClient(await from_kubeconfig(kubeconfig, context))
 
 
 class HttpClient:
