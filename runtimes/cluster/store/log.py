@@ -8,6 +8,7 @@ the newest state of each object. The IO is SQLite's, all of it in the thread.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 import threading
 from collections import deque
@@ -22,10 +23,11 @@ from funcs.errors import FuncsError, Terminal, Unavailable
 
 from .schema import opened, translating
 
+_log = logging.getLogger(__name__)
+
 Done = Callable[[FuncsError | None], None]
 
 _BATCH = 1024
-_QUEUED = 16_384
 
 _INSERT = 'INSERT INTO history (version, "group", kind, namespace, name, deleted, data) VALUES (?, ?, ?, ?, ?, ?, ?)'
 _SUPERSEDED = """
@@ -50,9 +52,9 @@ class Row:
 
 
 class SqliteLog:
-    def __init__(self, path: Path, *, synchronous: str, window: int) -> None:
+    def __init__(self, path: Path, *, synchronous: str, window: int, queued: int) -> None:
         """Opens the file. Raises Terminal, Unavailable."""
-        self._path, self._window = path, window
+        self._path, self._window, self._queued = path, window, queued
         self._connection = opened(path, synchronous)
         (self.floor,) = self._connection.execute("SELECT floor FROM compaction").fetchone()
         self._queue: deque[tuple[Record, Done]] = deque()
@@ -81,8 +83,10 @@ class SqliteLog:
         with self._changed:
             if self._closing:
                 raise Unavailable("the store is closed")
-            if len(self._queue) >= _QUEUED:
-                raise Unavailable(f"{_QUEUED} writes are waiting for the disk", hint="Write less, or to a faster disk.")
+            if len(self._queue) >= self._queued:
+                raise Unavailable(
+                    f"{self._queued} writes are waiting for the disk", hint="Write less, or to a faster disk."
+                )
             self._queue.append((record, done))
             self._changed.notify()
 
@@ -126,10 +130,13 @@ class SqliteLog:
                 self._connection.executemany(_INSERT, [_values(record) for record in records])
         except (Unavailable, Terminal) as error:
             return error
+        except Exception as error:
+            _log.exception("%s: %d writes failed, the first of %s", self._path, len(records), records[0].key)
+            return Unavailable(f"the store {self._path} failed: {error}")
         return None
 
     def _compact(self, floor: int) -> None:
-        """Whether it succeeds is no writer's concern: it is tried again with the next batch."""
+        """No writer waits for it: when it fails, it is tried again with the next batch."""
         try:
             with translating(self._path), _transaction(self._connection):
                 self._connection.execute(_SUPERSEDED, (self.floor, floor))
@@ -137,7 +144,8 @@ class SqliteLog:
                     "DELETE FROM history WHERE deleted AND version > ? AND version <= ?", (self.floor, floor)
                 )
                 self._connection.execute("UPDATE compaction SET floor = ?", (floor,))
-        except (Unavailable, Terminal):
+        except (Unavailable, Terminal) as error:
+            _log.warning("%s was not compacted: %s", self._path, error)
             return
         self.floor = floor
 
