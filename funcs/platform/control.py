@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from funcs.api import core
-from funcs.api.catalog import KINDS
+from funcs.api.catalog import KINDS, kind_of
 from funcs.api.meta import Object
 from funcs.api.rules import RULES, VIEWS
 from funcs.control.clock import Clock, SystemClock
@@ -40,7 +40,7 @@ from runtimes.serving.settings import ServingSettings
 
 from . import credentials
 from .duty import Duty
-from .first import first_objects
+from .first import OPTIONS, first_objects
 from .hub import Hub
 
 _EXPIRY = 300.0  # seconds between two looks for core Events that have had their time
@@ -57,10 +57,8 @@ async def run(duty: Duty) -> None:
         stack.push_async_callback(store.close)
         await bootstrap(store, KINDS, VIEWS, clock.now())
         authenticator = Authenticator(tokens.static(), signing, store, clock)
-        api = ApiServer(
-            ApiSettings(kinds=KINDS, views=VIEWS, rules=RULES), store, informers, authenticator, clock
-        )
-        hub = Hub(duty, tokens, store, clock)
+        api = ApiServer(ApiSettings(kinds=KINDS, views=VIEWS, rules=RULES), store, informers, authenticator, clock)
+        hub = Hub(duty, tokens, store, clock, duty.record.cache)
         serving = ServingSettings(external_port=duty.record.ports.gateway)
         autoscaler = Autoscaler(store, informers, clock, serving)
         controllers = [
@@ -75,8 +73,8 @@ async def run(duty: Duty) -> None:
         await stack.enter_async_context(hub.serving())
         await stack.enter_async_context(StatsListener(str(duty.places.run / "autoscaler.sock"), autoscaler))
         await stack.enter_async_context(_expiring(store, clock))
-        for obj in first_objects(tokens):
-            await store.apply(*obj)
+        for obj in first_objects():
+            await store.apply(kind_of(obj), obj, OPTIONS)
         duty.ready()
         await _first_of(duty.stop.wait(), loop.wait())
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from funcs.api.meta import Object, Objects
 from funcs.control.client import WriteOptions
 
+from .builtins import LABEL, deployer_role
+
 SYSTEM_NAMESPACES = ("knative-serving", "knative-eventing", "tekton-pipelines")
 OPTIONS = WriteOptions(manager="funcs-first", user="system:funcs")
 
@@ -18,6 +20,8 @@ _AUTOSCALER = {"scale-to-zero-grace-period": "6s"}
 def first_objects() -> Objects:
     return [
         *(_named("Namespace", name) for name in SYSTEM_NAMESPACES),
+        _named("Namespace", "default") | {"metadata": {"name": "default", "labels": {LABEL: "enabled"}}},
+        deployer_role(),
         _named("ConfigMap", "config-autoscaler", "knative-serving") | {"data": _AUTOSCALER},
         {
             "apiVersion": "eventing.knative.dev/v1",

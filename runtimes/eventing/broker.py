@@ -99,20 +99,22 @@ class Broker:
         self._dial = dial
         self._random = random
 
-    async def run(self, sock: socket.socket, stop: asyncio.Event) -> None:
-        """Serve `sock`, bound, until `stop` is set. Raises Conflict or Unsupported when the log cannot be opened, and
+    async def run(self, sock: socket.socket, stop: asyncio.Event, ready: Callable[[], None] = lambda: None) -> None:
+        """Serve `sock`, bound, until `stop` is set; `ready` is called when serving begins. Raises Conflict or Unsupported when the log cannot be opened, and
         whatever the control loop fails with."""
         log = await SqliteLog.open(self._settings.log, self._settings.log_bounds)
         pool = Pool(PoolLimits())
         try:
             transport = Transport(pool, self._dial)
             async with Dispatcher(log, transport, self._clock, self._settings.dispatcher) as dispatcher:
-                await self._run(sock, stop, log, dispatcher)
+                await self._run(sock, stop, ready, log, dispatcher)
         finally:
             await pool.close()
             await log.close()
 
-    async def _run(self, sock: socket.socket, stop: asyncio.Event, log: SqliteLog, dispatcher: Dispatcher) -> None:
+    async def _run(
+        self, sock: socket.socket, stop: asyncio.Event, ready: Callable[[], None], log: SqliteLog, dispatcher: Dispatcher
+    ) -> None:
         plane = Plane(dispatcher)
         informers = Informers()
         made = controllers(self._client, informers, self._clock, plane, cluster_domain=self._settings.cluster_domain)
@@ -123,6 +125,7 @@ class Broker:
                 if is_ours(broker) and not meta.is_deleting(broker):
                     plane.open(str(meta.key(broker)))
             async with self._door(sock, Ingress(log, plane.brokers, self._clock)):
+                ready()
                 await _first(stop.wait(), loop.wait())
 
     @asynccontextmanager

@@ -99,21 +99,25 @@ class Node:
         if known is not None:
             known.update(pod)
             return
-        worker = self._workers[uid] = PodWorker(self._around, pod)
-        group.create_task(self._work(uid, worker))
+        self._workers[uid] = PodWorker(self._around, pod)
+        group.create_task(self._work(uid))
 
     def _vanished(self, uid: str) -> None:
         if uid in self._workers:
             self._workers[uid].vanished()
 
-    async def _work(self, uid: str, worker: PodWorker) -> None:
-        try:
-            await worker.run()
-        except* Exception as errors:
-            _log.exception("pod %s: its worker failed", uid, exc_info=errors)
+    async def _work(self, uid: str) -> None:
+        """The pod's worker until the pod is gone; one that fails is followed by another, as a restarted node would be."""
+        while True:
+            try:
+                await self._workers[uid].run()
+            except* Exception as errors:
+                _log.exception("pod %s: its worker failed", uid, exc_info=errors)
+            else:
+                del self._workers[uid]
+                return
             await self._clock.sleep(_RETRY)
-        finally:
-            self._workers.pop(uid, None)
+            self._workers[uid] = self._workers[uid].successor()
 
     async def _remove_unwanted(self, wanted: set[str]) -> None:
         for directory in self._settings.pods.iterdir():

@@ -11,6 +11,8 @@ import asyncio
 import contextlib
 import json
 import shutil
+import signal
+from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,8 +41,9 @@ from .decide import (
     is_step,
 )
 from .environment import Facts
-from .link import Link, Message, kill_shim, read_record, start_shim
+from .link import Link, Message, ShimRecord, kill_shim, read_record, start_shim
 from .settings import Surroundings
+from .shim.crilog import timestamp
 from .status import differs, pod_status
 from .volumes import Places, Volume, binds, make_volumes
 
@@ -63,8 +66,15 @@ class PodWorker:
         self._assembled: dict[str, Assembled] = {}
         self._probes: dict[str, list[asyncio.Task[None]]] = {}
         self._group = asyncio.TaskGroup()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._gone = False
         self._done = False
+
+    def successor(self) -> PodWorker:
+        """A worker that begins anew with what this one knew of the API."""
+        fresh = PodWorker(self._around, self._pod)
+        fresh._gone = self._gone
+        return fresh
 
     def update(self, pod: Object) -> None:
         self._pod = pod
@@ -82,7 +92,8 @@ class PodWorker:
                 while not self._done:
                     await self._turn()
             finally:
-                self._stop_watching()
+                for task in self._tasks:
+                    task.cancel()
 
     async def _turn(self) -> None:
         self._changed.clear()
@@ -109,10 +120,10 @@ class PodWorker:
             await self._prepare()
         elif isinstance(action, Start):
             self._see(action.name, phase="starting", sick="", stopping=False)
-            self._group.create_task(self._start(action.name))
+            self._spawn(self._start(action.name))
         elif isinstance(action, Stop):
             self._see(action.name, stopping=True)
-            self._group.create_task(self._stop(action))
+            self._spawn(self._stop(action))
         elif isinstance(action, Skip):
             self._skip(action.name)
         elif isinstance(action, Remove):
@@ -219,10 +230,11 @@ class PodWorker:
         """Nothing is left of the pod, here or in the API."""
         self._stop_watching()
         record = read_record(self._directory)
-        if self._link is not None:
+        link, self._link = self._link, None
+        if link is not None:
             with contextlib.suppress(FuncsError):
-                await self._link.ask("quit", grace=0)
-            self._link.close()
+                await link.ask("quit", grace=0)
+            link.close()
         if record is not None:
             await _await_end(record, self._around)
         await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
@@ -270,7 +282,7 @@ class PodWorker:
         self._link, states = await Link.open(address)
         for state in states:
             self._heard(state)
-        self._group.create_task(self._listen(self._link))
+        self._spawn(self._listen(self._link))
 
     async def _listen(self, link: Link) -> None:
         await link.listen(self._heard)
@@ -343,11 +355,11 @@ class PodWorker:
         tasks = []
         for kind in ("startup", "readiness", "liveness"):
             if spec := container.get(f"{kind}Probe"):
-                tasks.append(self._group.create_task(self._probe(container, kind, spec)))
+                tasks.append(self._spawn(self._probe(container, kind, spec)))
         made = self._assembled.get(name)
         timeout = made.step.timeout if made is not None and made.step is not None else None
         if timeout is not None:
-            tasks.append(self._group.create_task(self._time_out(name, started_at + timeout)))
+            tasks.append(self._spawn(self._time_out(name, started_at + timeout)))
         self._probes[name] = tasks
 
     async def _probe(self, container: Object, kind: str, spec: Object) -> None:
@@ -405,6 +417,13 @@ class PodWorker:
 
     # small things
 
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """A task of this worker: it ends with it at the latest."""
+        task = self._group.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
     def _see(self, name: str, **changes: object) -> None:
         found = replace(self._seen.of(name), **changes)  # type: ignore[arg-type]
         self._seen = replace(self._seen, containers={**self._seen.containers, name: found})
@@ -459,11 +478,8 @@ class PodWorker:
             self._cancel(name)
 
 
-async def _await_end(record: object, around: Surroundings) -> None:
+async def _await_end(record: ShimRecord, around: Surroundings) -> None:
     """A shim that was told to quit is gone in a moment; one that is not is killed."""
-    from .link import ShimRecord
-
-    assert isinstance(record, ShimRecord)
     for delay in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0):
         if not record.is_alive():
             break
@@ -473,8 +489,6 @@ async def _await_end(record: object, around: Surroundings) -> None:
 
 
 def _stop_signal(made: Assembled | None) -> int:
-    import signal
-
     name = made.launch.image.config.stop_signal if made is not None else ""
     if name.isdecimal():
         return int(name)
@@ -483,8 +497,6 @@ def _stop_signal(made: Assembled | None) -> int:
 
 def _note(directory: Path, line: str, now: float) -> None:
     """A line of the node's own in a container's log."""
-    from .shim.crilog import timestamp
-
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / "log").open("a") as log:
         log.write(f"{timestamp(int(now * 1e9))} stderr F {line}\n")
