@@ -21,6 +21,10 @@ LARGEST = 256 * 1024  # bytes
 _DEEPEST = 32
 _MOST_VALUES = 20_000
 
+_TAGS = frozenset(
+    f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp")
+)
+
 Lines = dict[str, int]
 
 
@@ -65,6 +69,8 @@ class _Reading:
         self._left -= 1
         if self._left < 0 or depth > _DEEPEST:
             raise Invalid(f"{self._what} has more than {_MOST_VALUES} values, aliases counted each time")
+        if node.tag not in _TAGS:
+            raise self._wrong(node, f"the tag {node.tag!r} is not for this file")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, depth)
         if isinstance(node, yaml.SequenceNode):
