@@ -99,15 +99,16 @@ class _Reading:
 
 
 def _lines_of(node: Any) -> Lines:
+    """A field's line is that of its key."""
     lines: Lines = {}
-    ahead = [(node, "")]
+    ahead = [(node, "", node.start_mark.line + 1)] if node is not None else []
     while ahead and len(lines) < _MOST_VALUES:
-        found, path = ahead.pop()
-        if found is None:
-            continue
-        lines[path] = found.start_mark.line + 1
+        found, path, line = ahead.pop()
+        lines[path] = line
         if isinstance(found, yaml.MappingNode):
-            ahead += [(value, f"{path}.{key.value}" if path else str(key.value)) for key, value in found.value]
+            for key, value in found.value:
+                ahead.append((value, f"{path}.{key.value}" if path else str(key.value), key.start_mark.line + 1))
         elif isinstance(found, yaml.SequenceNode):
-            ahead += [(value, f"{path}[{index}]") for index, value in enumerate(found.value)]
+            for index, value in enumerate(found.value):
+                ahead.append((value, f"{path}[{index}]", value.start_mark.line + 1))
     return lines
