@@ -33,7 +33,7 @@ class Entered:
     root: Path
 
     def run(self, *command: str) -> str:
-        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp"}
+        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "PYTHONPATH": f"/{tools.SITE}"}
         done = subprocess.run(
             [CHROOT, str(self.root), *command], check=False, capture_output=True, timeout=60, env=environment
         )
