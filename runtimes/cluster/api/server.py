@@ -40,7 +40,8 @@ async def serve(
 ) -> None:
     """Serve until cancelled. `closing` is called first, for the application to end its long answers."""
     config = uvicorn.Config(
-        app, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
+        app, http="httptools", ws="none", lifespan="off", log_config=None, log_level="error",
+        access_log=False, server_header=False,
         timeout_graceful_shutdown=_GRACE, timeout_keep_alive=75, backlog=2048,
         ssl_certfile=tls.certificate if tls else None, ssl_keyfile=tls.key if tls else None,
     )  # fmt: skip
