@@ -91,6 +91,22 @@ def test_a_build_elsewhere_reuses_what_the_registry_has(
     assert len(pushed) == 2, "the source layer and the configuration"
 
 
+def test_a_build_into_a_layout_leaves_out_what_the_registry_has(
+    registry_server: Running, function: Path, tmp_path: Path
+) -> None:
+    base = tools.build_base_image(registry_server.layout, tmp_path / "own")
+    standing = {tools.BASE_VARIABLE: f"{tools.BASE_REPOSITORY}@{base.digest}"}
+    image = f"{registry_server.name}/tests/hello:v1"
+    for attempt in ("one", "two"):
+        layout = Layout(tmp_path / attempt / "layout")
+        words = ["--image", image, "--layout", str(layout.root)]
+        built = step(tmp_path / attempt, "pipelines.builders.host", "--source", str(function), *words, **standing)
+        assert built.returncode == 0, built.stderr
+        pushed = step(tmp_path / attempt, "pipelines.builders.push", *words)
+        assert pushed.returncode == 0, pushed.stderr
+    assert len(list(layout.blobs.iterdir())) == 2, "the configuration and the manifest"
+
+
 def test_a_step_that_fails_says_what_to_do(registry_server: Running, tmp_path: Path) -> None:
     done = step(tmp_path, "pipelines.builders.host", "--source", str(tmp_path), "--image", "localhost:1/x")
     assert done.returncode == 1
