@@ -10,13 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from funcs.errors import FuncsError
+from funcs.errors import FuncsError, Invalid
 from funcs.oci import reference
 from funcs.oci.transfer import Progress
-from funcs.project import funcfile
-from pipelines.builders.host.shipping import Shipment, ship
-from pipelines.builders.port import BuiltLayer, Source
-from pipelines.builders.push import TOKEN_VARIABLE, registry_for
+from pipelines.builders.host.publish import Request, publish
+from pipelines.builders.port import BuiltLayer
+from pipelines.builders.push import TOKEN_VARIABLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,36 +29,29 @@ class Destination:
 
 
 async def build_and_push(directory: Path, to: Destination, report: Callable[[str], None], *, push: bool = True) -> str:
-    """Raises Invalid for a func.yaml, a handler or a dependency that is wrong; reason BuildFailed for the rest."""
-    described = funcfile.read(directory)
-    for warning in described.warnings:
-        report(f"warning: {warning}")
-    target = reference.parse(to.image)
-    target = target.tagged(target.tag or "latest")
-    base = described.function.build.base_image or "host"
-    shipment = Shipment(
-        name=described.function.name,
-        target=target,
-        base=None if base == "host" else reference.parse(base),
-        cache=to.cache,
-        environ=to.environ,
-        now_ns=time.time_ns,
-        push=push,
-    )
+    """The image by digest. Raises FuncsError with the reason BuildFailed for source that cannot be built."""
 
-    def built(layer: BuiltLayer) -> None:
+    def made(layer: BuiltLayer) -> None:
         size = layer.layer.descriptor.size / 1e6
         report(f"  {layer.name:<13} {size:7.1f} MB  {'cached' if layer.cached else 'made'}")
 
-    def pushed(progress: Progress) -> None:
+    def moved(progress: Progress) -> None:
         if progress.moved:
             report(f"  pushed {progress.descriptor.digest[7:19]} {progress.descriptor.size / 1e6:7.1f} MB")
 
-    environ = {**to.environ, TOKEN_VARIABLE: to.token} if to.token else to.environ
-    async with registry_for(target, insecure=False, environ=environ) as registry:
-        try:
-            image = await ship(registry, Source(directory), shipment, built, pushed)
-        except FuncsError as error:
-            error.reason = error.reason if error.reason not in ("Invalid", "Conflict") else "BuildFailed"
-            raise
-    return f"{target.name}@{image.digest}"
+    request = Request(
+        source=directory,
+        image=reference.parse(to.image),
+        cache=to.cache,
+        environ={**to.environ, TOKEN_VARIABLE: to.token} if to.token else to.environ,
+        now_ns=time.time_ns,
+        push=push,
+        warn=lambda text: report(f"warning: {text}"),
+        made=made,
+        moved=moved,
+    )
+    try:
+        image = await publish(request)
+    except Invalid as error:
+        raise FuncsError(error.message, reason="BuildFailed", hint=error.hint, causes=error.causes) from error
+    return f"{request.target.name}@{image.digest}"

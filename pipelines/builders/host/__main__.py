@@ -1,7 +1,6 @@
 """`python -m pipelines.builders.host`: build a function's image as a step of a Task, and push it.
 
-Law: parse, load, build, push, print. Layers that the image's last version in the registry has are not made again.
-IO: as the builder and the registry client; a process of its own.
+Law: parse, build, write results, print. IO: as the publisher's; a process of its own.
 """
 
 from __future__ import annotations
@@ -13,13 +12,10 @@ import time
 from pathlib import Path
 
 from funcs.oci import reference
-from funcs.oci.reference import Reference
-from funcs.project import funcfile
 
-from ..port import BuiltLayer, Source
-from ..push import add_target_arguments, registry_for, report_errors, said, write_results
-from .shipping import Shipment, ship
-from .tools import BASE_VARIABLE
+from ..port import BuiltLayer
+from ..push import add_target_arguments, report_errors, said, write_results
+from .publish import Request, publish
 
 
 def main() -> int:
@@ -37,33 +33,25 @@ def main() -> int:
 
 
 async def _build(given: argparse.Namespace) -> None:
-    described = funcfile.read(given.source)
-    for warning in described.warnings:
-        sys.stderr.write(f"warning: {warning}\n")
-    target = reference.parse(given.image)
-    target = target.tagged(target.tag or "latest")
-    shipment = Shipment(
-        name=described.function.name,
-        target=target,
-        base=_base(given.base or described.function.build.base_image or "", target),
+    request = Request(
+        source=given.source,
+        image=reference.parse(given.image),
         cache=given.cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "funcs",
         environ=os.environ,
         now_ns=time.time_ns,
         layout=given.layout,
+        base=given.base,
         push=given.push,
+        insecure=given.insecure,
+        revision=given.revision,
+        url=given.url,
+        warn=lambda warning: sys.stderr.write(f"warning: {warning}\n"),
+        made=_said,
+        moved=said,
     )
-    async with registry_for(target, insecure=given.insecure, environ=os.environ) as registry:
-        built = await ship(registry, Source(given.source, given.revision, given.url), shipment, _said, said)
-    write_results(given, target, built.descriptor)
-    sys.stdout.write(f"{target.name}@{built.digest}\n")
-
-
-def _base(wanted: str, target: Reference) -> Reference | None:
-    """What is asked for; else, in a tools container, the base it says the target's registry has; else the host."""
-    if wanted and wanted != "host":
-        return reference.parse(wanted)
-    beside = os.environ.get(BASE_VARIABLE, "")
-    return reference.parse(f"{target.registry}/{beside}") if beside else None
+    built = await publish(request)
+    write_results(given, request.target, built.descriptor)
+    sys.stdout.write(f"{request.target.name}@{built.digest}\n")
 
 
 def _said(built: BuiltLayer) -> None:
