@@ -16,7 +16,7 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
-_GRACE = 5  # seconds for answers under way
+_GRACE = 3  # seconds for answers under way
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import ssl
+import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
+from funcs.api import catalog
 from funcs.api.meta import Object
+from funcs.api.rules import VIEWS
+from runtimes.cluster.api.bootstrap import bootstrap
 
-from .live import ADMIN_TOKEN, ALICE_TOKEN, Running
+from .live import ADMIN_TOKEN, ALICE_TOKEN, Running, running
 
 PODS = "/api/v1/namespaces/default/pods"
 MAPS = "/api/v1/namespaces/default/configmaps"
@@ -224,3 +232,28 @@ def test_what_is_not_served_is_refused_by_name(http: httpx.Client, part: str) ->
 def test_a_path_that_climbs_is_refused(http: httpx.Client) -> None:
     assert http.get("/api/v1/namespaces/default/pods/%2e%2e").status_code == 400
     assert http.get("/api/v1/namespaces/default/pods/a%2Fb").status_code == 400
+
+
+def test_every_watch_ends_when_the_server_stops(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        stopping = contextlib.ExitStack()
+        server = stopping.enter_context(running(tmp_path))
+        context = ssl.create_default_context(cafile=str(server.pki.authority))
+        headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+        client = stack.enter_context(httpx.Client(base_url=server.url, verify=context, headers=headers, timeout=10))
+        stream = stack.enter_context(client.stream("GET", "/api/v1/namespaces?watch=true"))
+        lines = stream.iter_lines()
+        assert json.loads(next(lines))["type"] == "ADDED"
+        started = time.monotonic()
+        closing = threading.Thread(target=stopping.close)
+        closing.start()
+        assert len(list(lines)) < 10
+        closing.join()
+        assert time.monotonic() - started < 2.5
+
+
+def test_a_settled_cluster_is_started_without_writes(server: Running) -> None:
+    before = server.client.version
+    again = bootstrap(server.client, catalog.KINDS, VIEWS, 0.0)
+    asyncio.run_coroutine_threadsafe(again, server.loop).result(10)
+    assert server.client.version == before
