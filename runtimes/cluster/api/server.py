@@ -17,6 +17,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 _GRACE = 3  # seconds for answers under way
+_BEAT = 0.05  # seconds between looks at whether they are done
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,5 +53,8 @@ async def serve(
     except asyncio.CancelledError:
         closing()
         server.should_exit = True
+        while server.server_state.tasks and not serving.done():
+            await asyncio.wait([serving], timeout=_BEAT)
+        server.force_exit = True  # what is left are idle connections, whose clients may never say goodbye
         await serving
         raise
