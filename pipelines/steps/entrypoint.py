@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import Literal
 
 from funcs.api import duration, meta
-from funcs.errors import BadRequest, FuncsError
+from funcs.errors import BadRequest, FuncsError, Invalid
 
 BINARY = "/tekton/bin/entrypoint"
 RUN = "/tekton/run"

@@ -29,18 +29,19 @@ from .log import Change, DeadLetter, DropFailure, Entry, EventLog, Failure, Save
 
 log = logging.getLogger(__name__)
 
-WIDEST = 4096  # acknowledged beyond the oldest delivery under way, before that one is written down
 _PAGE = 256
 _LOG_PAUSE = 1.0  # seconds until a log that failed is asked again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneSettings:
-    """Bounds of each trigger: deliveries at once, events and bytes held in memory."""
+    """Bounds of each trigger: deliveries at once, events and bytes held in memory, and how many may be acknowledged
+    beyond the oldest that is under way before that one is written down as owed."""
 
     parallel: int = 32
     window: int = 512
     held: int = 32 * 1024 * 1024
+    widest: int = 4096
 
 
 class Ingest(Protocol):
@@ -354,7 +355,7 @@ class Lane:
         if not self._is_full():
             self._room.set()
         self._around.touched(self)
-        if self.cursor.width > WIDEST:
+        if self.cursor.width > self._settings.widest:
             self._write_down_oldest()
 
     def _write_down_oldest(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 UNLIMITED_QUEUE = 10_000
 QUEUE_FULL = "pending request queue full"
 DEADLINE = "context deadline exceeded"
+TOO_LATE = "request timeout"
 
 
 def queue_depth(concurrency: int, pods: int) -> int:

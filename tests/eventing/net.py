@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -38,12 +38,15 @@ class Received:
         return self.headers.get("ce-id", "")
 
 
+Answering = Callable[[Received], Response | Awaitable[Response]]
+
+
 @dataclass
 class Subscriber:
     """Answers with `answer(received)`; remembers everything it was sent."""
 
     url: str
-    answer: Callable[[Received], Response]
+    answer: Answering
     received: list[Received] = field(default_factory=list)
     _more: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -52,7 +55,8 @@ class Subscriber:
         found = Received(request.target.decode(), headers, await request.read())
         self.received.append(found)
         self._more.set()
-        return self.answer(found)
+        answer = self.answer(found)
+        return answer if isinstance(answer, Response) else await answer
 
     async def until(self, count: int) -> list[Received]:
         """Once so many requests have come."""
@@ -72,7 +76,7 @@ def ok(received: Received) -> Response:
 
 
 @asynccontextmanager
-async def subscriber(answer: Callable[[Received], Response] = ok) -> AsyncIterator[Subscriber]:
+async def subscriber(answer: Answering = ok) -> AsyncIterator[Subscriber]:
     sock = listening()
     made = Subscriber(f"http://127.0.0.1:{sock.getsockname()[1]}", answer)
     server = await serve(made.handle, sock)

@@ -82,7 +82,7 @@ def test_a_malformed_json_event_is_refused(changes: dict[str, Any], message: str
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'"x"', b"\xff", b'{"id": "\\ud800"}'])
 def test_what_is_no_json_object_is_refused(body: bytes) -> None:
-    with pytest.raises(Malformed, match="is not a JSON object|is missing|neither"):
+    with pytest.raises(Malformed, match=r"is not a JSON object|is missing|neither"):
         parse([(b"content-type", b"application/cloudevents+json")], body)
 
 

@@ -1,7 +1,7 @@
 """One revision as the gateway sees it: its ready pods, the requests in them, and those that wait.
 
-Law: a pod never has more than containerConcurrency requests; who waits longest goes first; the queue is bounded. Waiters
-are called back (`admitted`), nobody polls. Bookkeeping only; no IO.
+Law: a pod never has more than containerConcurrency requests; who waits longest goes first; the queue is bounded.
+Waiters are called back (`admitted`), nobody polls. Bookkeeping only; no IO.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from .settings import GatewaySettings
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Who answers for a name: `revisions[i]` up to, not including, `limits[i]` of 100. `public` is served outside too."""
+    """Who answers for a name: `revisions[i]` below `limits[i]` of 100. `public` ones are served outside too."""
 
     revisions: tuple[Key, ...]
     limits: tuple[int, ...]

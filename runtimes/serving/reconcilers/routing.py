@@ -52,12 +52,13 @@ class RoutingReconciler:
         return used
 
     def _candidates(self, kind: Kind, key: Key, used: set[str]) -> list[Object]:
-        """What is used, and whatever else says that this route uses it."""
+        """What is used, and whatever else says that this route uses it. A Service writes its Configuration itself."""
         found = {name: self._cache.get(kind, name, key.namespace) for name in used}
         for other in self._cache.list(kind, key.namespace, self._sharing(kind, key)):
             if key.name in _listed(other):
                 found[meta.name(other)] = other
-        return [one for _, one in sorted(found.items()) if one is not None and not meta.is_deleting(one)]
+        present = [one for _, one in sorted(found.items()) if one is not None and not meta.is_deleting(one)]
+        return present if kind is REVISION else [one for one in present if meta.controller(one) is None]
 
     def _sharing(self, kind: Kind, key: Key) -> dict[str, str] | None:
         """A Service's route is named only by what carries the Service's label: no need to look further."""
