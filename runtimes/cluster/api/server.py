@@ -46,6 +46,9 @@ async def serve(
         timeout_graceful_shutdown=_GRACE, timeout_keep_alive=75, backlog=2048,
         ssl_certfile=tls.certificate if tls else None, ssl_keyfile=tls.key if tls else None,
     )  # fmt: skip
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        # Accepted connections inherit it; asyncio sets it only where the listening socket names its protocol.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     server = _Server(config)
     serving = asyncio.ensure_future(server.serve(sockets=[sock]))
     try:
