@@ -16,7 +16,8 @@ from pathlib import Path
 from funcs.api import core
 from funcs.api.catalog import KINDS, kind_of
 from funcs.api.meta import Object
-from funcs.api.rules import RULES, VIEWS
+from funcs.api.rules import RULES as STRUCTURAL_RULES
+from funcs.api.rules import VIEWS
 from funcs.control.client import LogOptions
 from funcs.control.clock import Clock, SystemClock
 from funcs.control.engine import EngineSettings
@@ -24,6 +25,7 @@ from funcs.control.ids import RandomIds
 from funcs.control.informer import Informers
 from funcs.control.loop import Loop
 from pipelines.engine.controllers import controllers as pipeline_controllers
+from pipelines.language.admission import RULES as LANGUAGE_RULES
 from pipelines.steps.pod import PodSettings
 from runtimes.cluster import workloads
 from runtimes.cluster.api.app import ApiServer, ApiSettings
@@ -45,6 +47,7 @@ from .duty import Duty
 from .first import OPTIONS, first_objects
 from .hub import Hub
 
+RULES = {**STRUCTURAL_RULES, **LANGUAGE_RULES}
 _EXPIRY = 300.0  # seconds between two looks for core Events that have had their time
 
 
