@@ -61,6 +61,7 @@ class BrokerSpec(View, frozen=True):
 
 
 class Address(View, frozen=True):
+    name: str | None = None
     url: str = ""
 
 

@@ -100,21 +100,24 @@ class Broker:
         self._random = random
 
     async def run(self, sock: socket.socket, stop: asyncio.Event, ready: Callable[[], None] = lambda: None) -> None:
-        """Serve `sock`, bound, until `stop` is set; `ready` is called when serving begins. Raises Conflict or Unsupported when the log cannot be opened, and
-        whatever the control loop fails with."""
+        """Serve `sock`, bound, until `stop` is set; `ready` is called when serving begins.
+
+        Raises Conflict or Unsupported when the log cannot be opened, and whatever the control loop fails with.
+        """
         log = await SqliteLog.open(self._settings.log, self._settings.log_bounds)
         pool = Pool(PoolLimits())
         try:
             transport = Transport(pool, self._dial)
             async with Dispatcher(log, transport, self._clock, self._settings.dispatcher) as dispatcher:
-                await self._run(sock, stop, ready, log, dispatcher)
+                await self._serve(sock, stop, ready, (log, dispatcher))
         finally:
             await pool.close()
             await log.close()
 
-    async def _run(
-        self, sock: socket.socket, stop: asyncio.Event, ready: Callable[[], None], log: SqliteLog, dispatcher: Dispatcher
+    async def _serve(
+        self, sock: socket.socket, stop: asyncio.Event, ready: Callable[[], None], data: tuple[SqliteLog, Dispatcher]
     ) -> None:
+        log, dispatcher = data
         plane = Plane(dispatcher)
         informers = Informers()
         made = controllers(self._client, informers, self._clock, plane, cluster_domain=self._settings.cluster_domain)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from funcs.api import meta
+from funcs.api import meta, schema
 from funcs.api.conditions import find, is_ready
-from funcs.api.eventing import BROKER, RULES, TRIGGER
+from funcs.api.eventing import BROKER, RULES, TRIGGER, VIEWS
 from funcs.api.meta import Key, Object
 from funcs.api.serving import SERVICE as KSVC
 from funcs.control.controller import Cache, Controller
@@ -285,6 +285,15 @@ async def test_a_settled_world_costs_no_writes() -> None:
     await cluster.settle(broker(), trigger(), trigger("u", ref("absent")), trigger("v", ref("sink")))
     again = World(cluster._controllers, cluster.client)
     assert await again.settle() == []
+
+
+async def test_a_server_keeps_every_field_that_is_written() -> None:
+    """Else what is pruned would be written again and again."""
+    cluster = Cluster()
+    cluster.client.seed(ksvc("sink", "http://sink"))
+    await cluster.settle(broker(spec={"delivery": {"deadLetterSink": ref("sink")}}), trigger())
+    for kind, name in ((BROKER, "default"), (TRIGGER, "t")):
+        assert schema.unknown_fields(schema.of_kind(kind, VIEWS[kind]), await cluster.get(kind, name)) == []
 
 
 @pytest.mark.parametrize("seed", range(5))
