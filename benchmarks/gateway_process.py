@@ -1,7 +1,7 @@
 """Our gateway, as shipped, before one backend: for benchmarks/gateway.py.
 
-Run with the port to listen on and the backend's port. It is `main_gateway` itself over a Client in memory that holds one
-Route, its Revision and its EndpointSlice; limits, metrics and statistics are on.
+Run with the port to listen on and the backend's port. It is `main_gateway` itself over a Client in memory that holds
+one Route, its Revision and its EndpointSlice; limits, metrics and statistics are on.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import httptools
 from . import heads
 from .answers import answer
 from .exchange import Exchange
+from .table import Target
 from .tunnel import join
 
 if TYPE_CHECKING:
@@ -35,6 +36,10 @@ class Client(asyncio.Protocol):
         self.held = False
         self.slow = False
         self.draining = False
+        self.is_large = False  # more than a head's limit came at once
+        self.host = b""  # the last one asked for, the target it led to, and the table's version then
+        self.target: Target | None = None
+        self.version = -1
         self.current: Exchange | None = None
         self.since = gateway.now
         self._parser: Any = httptools.HttpRequestParser(self)
@@ -57,7 +62,10 @@ class Client(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._refusal is not None:
             return
-        self.since = self.gateway.now
+        gateway = self.gateway
+        self.since = gateway.now
+        if len(data) > gateway.settings.head:
+            self.is_large = True
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -193,6 +201,13 @@ class Client(asyncio.Protocol):
         self.gateway.left(self)
         join(self.transport, upstream.transport, exchange.finish_tunnel)
 
+    def look_up(self, host: bytes) -> Target | None:
+        """The target of a host, remembered for the next request. Raises BadRequest."""
+        table = self.gateway.table
+        self.target = table.find(host)
+        self.host, self.version = host, table.version
+        return self.target
+
     def forwarded(self, host: bytes) -> bytes:
         """Made once for each host that a connection asks for in a row."""
         if self._forwarded[0] != host:
@@ -224,19 +239,21 @@ class Client(asyncio.Protocol):
         if self._serving:
             return
         self._serving = True
-        while not self.transport.is_closing():
-            if self.current is None:
-                if not self._queued:
+        while True:
+            current = self.current
+            if current is None:
+                if not self._queued or self.transport.is_closing():
                     break
-                self.current = self._queued.popleft()
-            if self.current.started:
+                current = self.current = self._queued.popleft()
+            if current.started:
                 break
-            self.current.start()
+            current.start()
         self._serving = False
         refusal = self._refusal
-        if refusal is not None and (self.current is None or self.current.refused) and not self.transport.is_closing():
+        if refusal is not None and (current is None or current.refused) and not self.transport.is_closing():
             self._end_with(*refusal)
-        self._read_or_not()
+        if self._paused or self.held:
+            self._read_or_not()
 
     def _end_with(self, status: int, text: str) -> None:
         current, self.current = self.current, None
