@@ -1,8 +1,8 @@
 """The gateway's hop against nginx and against Go's httputil.ReverseProxy.
 
 Each proxy has one core to itself and stands before the same nginx that answers `return 200`; wrk drives them in
-alternating rounds, and the medians are compared. Ours is the shipped gateway (`gateway_process.py`), limits, metrics and
-statistics on. Budgets: at least twice Go's requests per second, and 0.8 of nginx's.
+alternating rounds, and the medians are compared. Ours is the shipped gateway (`gateway_process.py`), with limits,
+metrics and statistics on. Budgets: at least twice Go's requests per second, and 0.8 of nginx's.
 """
 
 from __future__ import annotations
