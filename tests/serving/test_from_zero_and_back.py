@@ -17,6 +17,7 @@ from funcs.control.controller import Controller, LookAgain, Watch
 from funcs.control.informer import Informers
 from funcs.control.loop import Loop
 from funcs.control.memory import MemoryClient
+from funcs.errors import AlreadyExists
 from runtimes.serving import names
 from runtimes.serving.autoscaler import Autoscaler
 from runtimes.serving.controllers import controllers
@@ -53,9 +54,15 @@ class Cluster:
         ready = 1 if wanted else 0
         if int(meta.status(deployment).get("readyReplicas") or 0) != ready:
             status = {"replicas": ready, "readyReplicas": ready, "availableReplicas": ready}
-            await self._client.apply(core.ENDPOINT_SLICE, self._slice(key, deployment))
+            await self._write(self._slice(key, deployment))
             await self._client.patch_status(core.DEPLOYMENT, key.name, status, key.namespace)
         return None
+
+    async def _write(self, made: Object) -> None:
+        try:
+            await self._client.create(core.ENDPOINT_SLICE, made)
+        except AlreadyExists:
+            await self._client.patch(core.ENDPOINT_SLICE, meta.name(made), made, meta.namespace(made))
 
     def _slice(self, key: Key, deployment: Object) -> Object:
         server = self._servers.get(key)
