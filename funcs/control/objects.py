@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from funcs.api import admission, apply, lists, meta, names, patch, strategic
 from funcs.api.kinds import Kind
-from funcs.api.meta import Object
+from funcs.api.meta import Object, Objects
 from funcs.control.client import WRITE, DeleteOptions, PatchType, WriteOptions
 from funcs.errors import BadRequest, Conflict, FieldError, Invalid, NotFound, UnsupportedMediaType
 
@@ -136,7 +136,8 @@ def applied(
     _refuse_stale(kind, old, config)
     writer = _writer(kind, moment, "Apply", subresource)
     new = copy.deepcopy(apply.applied(old, config, writer, force=force))
-    return _finish(kind, old, _successor(kind, old, new, subresource), moment, subresource, tracked=new)
+    owners: Objects = new["metadata"].get("managedFields") or []
+    return _finish(kind, old, _successor(kind, old, new, subresource), moment, subresource, owners=owners)
 
 
 def deleted(kind: Kind, old: Object, options: DeleteOptions, now: float) -> Outcome:
@@ -212,15 +213,15 @@ def _keep(target: Object, source: Object, name: str) -> None:
 
 
 def _finish(
-    kind: Kind, old: Object, new: Object, moment: Moment, subresource: str, tracked: Object | None = None
+    kind: Kind, old: Object, new: Object, moment: Moment, subresource: str, owners: Objects | None = None
 ) -> Outcome:
     """Admission, generation, ownership; then: changed, unchanged, or gone with its last finalizer."""
     _refuse(kind, new, [*envelope.problems(kind, new), *_finalizer_problems(old, new)])
     warnings = tuple(admission.admit(_request(kind, "UPDATE", new, old, moment, subresource), moment.rules))
     if not subresource and _desired(new) != _desired(old):
         new["metadata"]["generation"] = meta.generation(old) + 1
-    if tracked is not None:
-        _keep(new["metadata"], tracked["metadata"], "managedFields")
+    if owners is not None:
+        new["metadata"]["managedFields"] = owners
     elif not patch.same(new, old):
         new = apply.updated(old, new, _writer(kind, moment, "Update", subresource))
     gone = meta.is_deleting(new) and not meta.finalizers(new) and not _has_grace(new)
