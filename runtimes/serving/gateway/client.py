@@ -26,7 +26,7 @@ _PIPELINED = 256
 _LINGER = 2.0  # seconds that a refused client has to stop sending
 
 
-class Client(asyncio.Protocol):
+class ClientConnection(asyncio.Protocol):
     """`current` is being served, `_incoming` is being parsed (often the same), `_queued` wait their turn."""
 
     def __init__(self, gateway: Gateway) -> None:
@@ -338,7 +338,7 @@ def _absolute(incoming: Exchange) -> None:
     incoming.target = slash + path if slash else b"/" + mark + query
 
 
-def _rest_of(exchange: Exchange, client: Client) -> Any:
+def _rest_of(exchange: Exchange, client: ClientConnection) -> Any:
     """A parser of the body alone, where the first parser stopped after the head; the connection ends with it."""
     exchange.complete, exchange.close = False, True
     exchange.pending.clear()
@@ -351,8 +351,8 @@ def _rest_of(exchange: Exchange, client: Client) -> Any:
 class _Body:
     """Takes one body; what follows it is not looked at."""
 
-    def __init__(self, client: Client) -> None:
-        self._client: Client | None = client
+    def __init__(self, client: ClientConnection) -> None:
+        self._client: ClientConnection | None = client
 
     def on_body(self, data: bytes) -> None:
         if self._client is not None:

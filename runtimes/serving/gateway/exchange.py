@@ -18,7 +18,7 @@ from .answers import answer, unknown_host
 from .backend import Backend, Pod
 
 if TYPE_CHECKING:
-    from .client import Client
+    from .client import ClientConnection
     from .upstream import Upstream
 
 _ATTEMPTS = 20
@@ -41,7 +41,7 @@ class Exchange:
     started = touched = cold = 0.0
     status = pending_size = received = attempts = 0
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: ClientConnection) -> None:
         self.client = client
         self.lines: list[bytes] = []  # name, ": ", value, line end, and so on
         self.pending: list[bytes] = []  # body, framed, not yet sent
