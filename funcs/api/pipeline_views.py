@@ -77,6 +77,40 @@ class Reference(View, frozen=True):
     params: tuple[Param, ...] = ()
 
 
+class Mount(View, frozen=True):
+    name: str = ""
+    mount_path: str = ""
+    sub_path: str = ""
+    read_only: bool = False
+
+
+class WorkspaceUsage(View, frozen=True):
+    """A step's own word on a workspace (isolation)."""
+
+    name: str
+    mount_path: str = ""
+
+
+class Container(View, frozen=True):
+    """What is decided upon in a step, sidecar or template; the rest of it stays raw."""
+
+    name: str = ""
+    image: str = ""
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    working_dir: str = ""
+    script: str = ""
+    env: tuple[Raw, ...] = ()
+    env_from: tuple[Raw, ...] = ()
+    volume_mounts: tuple[Mount, ...] = ()
+    workspaces: tuple[WorkspaceUsage, ...] = ()
+    on_error: str = ""
+    timeout: str | None = None
+    stdout_config: Raw | None = None
+    stderr_config: Raw | None = None
+    compute_resources: Raw | None = None
+
+
 class TaskSpec(View, frozen=True):
     params: tuple[ParamSpec, ...] = ()
     display_name: str = ""
