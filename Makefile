@@ -27,7 +27,7 @@ tools: ## On Debian or Ubuntu as root: install crun, so that pods are containers
 	@bash .ci/tools demo
 
 demo: $(STAMP) tools ## From an empty machine to a function that scales from zero
-	$(BIN)/python -m tests.demo
+	$(BIN)/python examples/demo.py
 
 lint: $(STAMP) ## Formatting, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from funcs.errors import FieldError
+from funcs.errors import FieldError, Invalid
 
 from . import duration, meta, names
 from . import pipeline_views as views
@@ -378,7 +378,7 @@ def _timeout(text: str | None, at: str) -> Problems:
     try:
         if duration.parse(text) < 0:
             yield FieldError(f"invalid value: {text} should be >= 0", at)
-    except ValueError as error:
+    except Invalid as error:
         yield FieldError(f"invalid value: {error}", at)
 
 

@@ -133,8 +133,11 @@ class Engine:
     def settle(self, version: int) -> None:
         """Say that the state put back is that of `version`, and that watches can start there at the earliest."""
         for shelf in self._shelves.values():
-            shelf.settle()
-            shelf.floor = version
+            shelf.settle(version)
+        self.resume(version)
+
+    def resume(self, version: int) -> None:
+        """Count on from `version`."""
         self._version = self._numbered = version
 
     async def close(self) -> None:
@@ -300,9 +303,11 @@ class Engine:
         return stored
 
     def _answered(self, kind: Kind, change: Change, pending: _Pending, epoch: int, error: FuncsError | None) -> None:
+        if epoch != self._epoch:
+            return  # it failed with its epoch
         if error is None:
             self._stored(kind, change, pending)
-        elif epoch == self._epoch:
+        else:
             self._fall_back(error)
 
     def _stored(self, kind: Kind, change: Change, pending: _Pending) -> None:

@@ -1,0 +1,62 @@
+"""The one entry of control, node, gateway and broker: `python -m funcs.platform.part NAME …`, run by the supervisor.
+
+Law: only the named part is imported. IO: the process itself: signals, descriptors, logging to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from importlib import import_module
+from pathlib import Path
+
+from .duty import Duty
+from .places import Places
+
+Run = Callable[[Duty], Awaitable[None]]
+_NAMES = ("control", "node", "gateway", "broker")
+
+
+def main(argv: list[str]) -> int:
+    arguments = argparse.ArgumentParser(prog="python -m funcs.platform.part")
+    arguments.add_argument("name", choices=_NAMES)
+    arguments.add_argument("--state", type=Path, required=True)
+    arguments.add_argument("--listen", action="append", default=[], metavar="NAME=DESCRIPTOR")
+    arguments.add_argument("--ready", type=int)
+    given = arguments.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    places = Places(given.state)
+    listeners = (text.partition("=") for text in given.listen)
+    sockets = {name: socket.socket(fileno=int(number)) for name, _, number in listeners}
+    run: Run = import_module(f"funcs.platform.{given.name}").run
+    gc.freeze()  # what was imported is never garbage
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(run, Duty(given.name, places, places.read_record(), sockets, given.ready)))
+    return 0
+
+
+async def _serve(run: Run, duty: Duty) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, duty.stop.set)
+    await run(duty)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it has a wheel, plain asyncio elsewhere."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

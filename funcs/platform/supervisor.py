@@ -1,0 +1,307 @@
+"""The supervisor: holds the listening sockets, starts the parts, restarts those that die.
+
+Law: a listening socket outlives the part that serves it, so connects queue while the part restarts; the supervisor may
+itself die at any time, and the next one adopts the parts that live. It is synchronous and knows nothing of what a part
+does. IO: sockets, processes, `run/supervisor.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from funcs.errors import AlreadyExists, FuncsError, Unavailable
+
+from . import pids
+from .pids import Pid
+from .places import Places, Ports, Record, write_atomically
+
+# part → the listeners that it serves
+PARTS: dict[str, tuple[str, ...]] = {
+    "control": ("api", "hub"),
+    "node": (),
+    "gateway": ("gateway",),
+    "broker": ("broker",),
+}
+_BACKOFF = (0.05, 5.0)
+_STABLE = 30.0
+_STOP_GRACE = 15.0
+
+
+class State(msgspec.Struct, frozen=True):
+    """`run/supervisor.json`: enough for `funcs down`, and for a successor to adopt the parts."""
+
+    supervisor: Pid
+    parts: dict[str, Pid]
+    ready: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Part:
+    """One process, and when to try it again."""
+
+    name: str
+    pid: Pid | None = None
+    process: subprocess.Popen[bytes] | None = None
+    watch: int = -1  # pidfd of the process, or the pipe that closes when it ends
+    ready: bool = False
+    started: float = 0.0
+    failures: int = 0
+    retry_at: float = 0.0
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """`run()` returns when it was told to stop and every part has ended."""
+
+    places: Places
+    record: Record
+    program: tuple[str, ...] = (sys.executable, "-m", "funcs.platform.part")
+    parts: dict[str, Part] = field(default_factory=dict)
+    sockets: dict[str, socket.socket] = field(default_factory=dict)
+    stopping: bool = False
+    _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
+
+    def run(self, announce: int | None = None) -> int:
+        """`announce`: a descriptor that gets one line when every part is ready, or when one fails for good."""
+        self._install_signals()
+        self.parts = {name: Part(name) for name in PARTS}
+        self._adopt()
+        while not self.stopping:
+            self._start_due()
+            announce = self._announce(announce)
+            for key, _ in self._selector.select(self._next_due()):
+                key.data(key.fileobj)
+        return self._stop()
+
+    # -- starting ------------------------------------------------------------------------------------------------
+
+    def bind(self) -> None:
+        """Take every listener that no adopted part holds. Raises AlreadyExists when a port is in use."""
+        held = {listener for part in self.parts.values() if part.pid for listener in PARTS[part.name]}
+        for listener, port in msgspec.structs.asdict(self.record.ports).items():
+            if listener not in held and listener not in self.sockets:
+                self.sockets[listener] = listen(listener, port)
+
+    def _start_due(self) -> None:
+        now = time.monotonic()
+        for part in self.parts.values():
+            if part.pid is None and part.retry_at <= now:
+                self.bind()
+                self._spawn(part)
+
+    def _spawn(self, part: Part) -> None:
+        reading, writing = os.pipe()
+        listeners = {name: self.sockets[name].fileno() for name in PARTS[part.name]}
+        argv = [*self.program, part.name, "--state", str(self.places.root)]
+        argv += [f"--listen={name}={number}" for name, number in listeners.items()] + [f"--ready={writing}"]
+        with (self.places.logs / f"{part.name}.log").open("ab") as log:
+            part.process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(*listeners.values(), writing),
+                start_new_session=True,
+            )
+        os.close(writing)
+        part.pid = pids.of(part.process.pid)
+        part.started, part.ready = time.monotonic(), False
+        self._selector.register(reading, selectors.EVENT_READ, lambda fileobj: self._hear(part, fileobj))
+        self._watch(part)
+        self._save()
+
+    def _hear(self, part: Part, reading: int) -> None:
+        """A part writes one byte when it is ready; the end of the pipe says nothing that its exit does not."""
+        self._selector.unregister(reading)
+        if os.read(reading, 1):
+            part.ready = True
+            self._save()
+        os.close(reading)
+
+    # -- ending and adopting ---------------------------------------------------------------------------------------
+
+    def _watch(self, part: Part) -> None:
+        if part.pid is not None and hasattr(os, "pidfd_open"):
+            try:
+                part.watch = os.pidfd_open(part.pid.number)
+            except ProcessLookupError:
+                self._ended(part)
+                return
+            self._selector.register(part.watch, selectors.EVENT_READ, lambda _: self._ended(part))
+
+    def _ended(self, part: Part) -> None:
+        if part.watch >= 0:
+            self._selector.unregister(part.watch)
+            os.close(part.watch)
+        code = part.process.wait() if part.process else "unknown"
+        lived = time.monotonic() - part.started
+        part.failures = 0 if lived > _STABLE else part.failures + 1
+        delay = min(_BACKOFF[0] * 2 ** max(0, part.failures - 1), _BACKOFF[1])
+        part.pid, part.process, part.watch, part.ready = None, None, -1, False
+        part.retry_at = time.monotonic() + delay
+        say(f"{part.name} ended with code {code} after {lived:.1f} s; starting it again in {delay:.2f} s")
+
+    def _adopt(self) -> None:
+        """Take over the parts of a supervisor that died; they have gone on serving."""
+        state = read_state(self.places)
+        for name, pid in (state.parts if state else {}).items():
+            if name in self.parts and pid.alive:
+                part = self.parts[name]
+                part.pid, part.ready, part.started = pid, True, time.monotonic()
+                self._watch(part)
+                say(f"adopted {name}, process {pid.number}")
+        self.bind()
+        self._save()
+
+    def _stop(self) -> int:
+        """Parts that produce work end first; control last, so that the others can still report."""
+        for name in ("broker", "gateway", "node", "control"):
+            part = self.parts[name]
+            if part.pid is not None and part.pid.signal(signal.SIGTERM):
+                self._end(part)
+        for found in self.sockets.values():
+            found.close()
+        (self.places.run / "supervisor.json").unlink(missing_ok=True)
+        return 0
+
+    def _end(self, part: Part) -> None:
+        assert part.pid is not None
+        if part.process is not None:
+            try:
+                part.process.wait(_STOP_GRACE)
+            except subprocess.TimeoutExpired:
+                say(f"{part.name} did not end in {_STOP_GRACE:.0f} s: killed")
+                part.process.kill()
+                part.process.wait()
+        elif not part.pid.wait(_STOP_GRACE):
+            part.pid.signal(signal.SIGKILL)
+
+    # -- bookkeeping -----------------------------------------------------------------------------------------------
+
+    def _announce(self, announce: int | None) -> int | None:
+        """Tell `funcs up`, once: ready, or what keeps failing."""
+        if announce is None:
+            return None
+        failing = [part.name for part in self.parts.values() if part.failures >= 3]
+        if failing:
+            os.write(announce, f"failed {failing[0]}\n".encode())
+        elif all(part.ready for part in self.parts.values()):
+            os.write(announce, b"ready\n")
+        else:
+            return announce
+        os.close(announce)
+        return None
+
+    def _save(self) -> None:
+        me = pids.of(os.getpid())
+        assert me is not None
+        parts = {part.name: part.pid for part in self.parts.values() if part.pid}
+        ready = tuple(part.name for part in self.parts.values() if part.ready)
+        write_atomically(self.places.run / "supervisor.json", msgspec.json.encode(State(me, parts, ready)))
+
+    def _next_due(self) -> float | None:
+        waiting = [part.retry_at for part in self.parts.values() if part.pid is None]
+        return max(0.0, min(waiting) - time.monotonic()) if waiting else None
+
+    def _install_signals(self) -> None:
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        signal.set_wakeup_fd(writing)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._told_to_stop)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        self._selector.register(reading, selectors.EVENT_READ, lambda _: self._woken(reading))
+
+    def _told_to_stop(self, number: int, frame: object) -> None:
+        self.stopping = True
+
+    def _woken(self, reading: int) -> None:
+        os.read(reading, 512)
+        if not hasattr(os, "pidfd_open"):  # macOS: SIGCHLD is all there is
+            for part in self.parts.values():
+                if part.process is not None and part.process.poll() is not None:
+                    self._ended(part)
+
+
+def listen(listener: str, port: int) -> socket.socket:
+    """A listening loopback socket. Raises AlreadyExists naming the listener and the port."""
+    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind(("127.0.0.1", port))
+    except OSError as error:
+        found.close()
+        raise AlreadyExists(
+            f"port {port} of the {listener} is in use ({error.strerror})",
+            reason="PortInUse",
+            hint=f"Stop what listens there, or choose another: `funcs up --{listener}-port N` (0 takes any free one).",
+        ) from error
+    found.listen(1024)
+    return found
+
+
+def choose(ports: Ports) -> Ports:
+    """Real numbers for the ports given as 0."""
+    chosen = {}
+    for listener, port in msgspec.structs.asdict(ports).items():
+        with listen(listener, port) as found:
+            chosen[listener] = found.getsockname()[1]
+    return Ports(**chosen)
+
+
+def lock(places: Places) -> int:
+    """The lock that only one supervisor of a cluster holds. Raises Unavailable if another one does."""
+    handle = os.open(places.run / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise Unavailable("another supervisor runs this cluster", reason="AlreadyRunning") from None
+    return handle
+
+
+def read_state(places: Places) -> State | None:
+    """What the last supervisor recorded; None when there is none."""
+    try:
+        return msgspec.json.decode((places.run / "supervisor.json").read_bytes(), type=State)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+def say(text: str) -> None:
+    """One line in the supervisor's own log."""
+    print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), text, file=sys.stderr, flush=True)
+
+
+def main(root: Path, announce: int | None) -> int:
+    """Run a cluster's supervisor; errors before it runs go to `announce` as one JSON line."""
+    places = Places(root)
+    try:
+        lock(places)  # held until this process ends
+        return Supervisor(places, places.read_record()).run(announce)
+    except FuncsError as error:
+        if announce is not None:
+            trouble = {"error": error.message, "reason": error.reason, "hint": error.hint}
+            os.write(announce, msgspec.json.encode(trouble) + b"\n")
+        say(f"{error.reason}: {error}")
+        return 1
+
+
+if __name__ == "__main__":
+    arguments = argparse.ArgumentParser(prog="python -m funcs.platform.supervisor")
+    arguments.add_argument("--state", type=Path, required=True)
+    arguments.add_argument("--announce", type=int)
+    given = arguments.parse_args()
+    sys.exit(main(given.state, given.announce))

@@ -1,0 +1,1 @@
+"""The embedded registry: the OCI distribution protocol over an image layout."""
