@@ -94,7 +94,7 @@ def _task_run(obj: Object, request: Request) -> Problems:
     yield from _bindings(spec.get("workspaces"))
     yield from _timeout(spec.get("timeout"), "spec.timeout")
     yield from _non_negative(spec.get("retries"), "spec.retries")
-    yield from absent(spec, ("debug", "stepSpecs", "sidecarSpecs"), "spec")
+    yield from absent(spec, ("debug", "computeResources", "stepSpecs", "sidecarSpecs"), "spec")
     if spec.get("status") and spec["status"] not in TASK_RUN_STATUSES:
         yield FieldError(f"invalid value: {spec['status']} should be {' or '.join(TASK_RUN_STATUSES)}", "spec.status")
     if spec.get("statusMessage") and not spec.get("status"):
@@ -116,7 +116,7 @@ def _pipeline_run(obj: Object, request: Request) -> Problems:
     yield from _bindings(spec.get("workspaces"))
     yield from _timeouts(spec.get("timeouts") or {})
     for index, found in enumerate(spec.get("taskRunSpecs") or []):
-        yield from absent(found, ("stepSpecs", "sidecarSpecs"), f"spec.taskRunSpecs[{index}]")
+        yield from absent(found, ("computeResources", "stepSpecs", "sidecarSpecs"), f"spec.taskRunSpecs[{index}]")
         yield from _timeout(found.get("timeout"), f"spec.taskRunSpecs[{index}].timeout")
     if spec.get("status") and spec["status"] not in PIPELINE_RUN_STATUSES:
         yield FieldError(

@@ -12,10 +12,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from runtimes.cluster.logs import PodLogs
-
 from funcs.api import core
 from funcs.api.catalog import KINDS, kind_of
+from funcs.api.meta import Object
 from funcs.api.rules import RULES, VIEWS
 from funcs.control.clock import Clock, SystemClock
 from funcs.control.engine import EngineSettings
@@ -30,6 +29,7 @@ from runtimes.cluster.api.authentication import Authenticator, TokenIssuer
 from runtimes.cluster.api.bootstrap import bootstrap
 from runtimes.cluster.api.server import Tls, serve
 from runtimes.cluster.api.tokens import TokenKey
+from runtimes.cluster.logs import PodLogs
 from runtimes.cluster.pki import Pki
 from runtimes.cluster.store import StoreClient, StoreSettings
 from runtimes.cluster.workloads.placement import node_labels, placing

@@ -113,12 +113,7 @@ class Broker:
             await log.close()
 
     async def _run(
-        self,
-        sock: socket.socket,
-        stop: asyncio.Event,
-        ready: Callable[[], None],
-        log: SqliteLog,
-        dispatcher: Dispatcher,
+        self, sock: socket.socket, stop: asyncio.Event, ready: Callable[[], None], log: SqliteLog, dispatcher: Dispatcher
     ) -> None:
         plane = Plane(dispatcher)
         informers = Informers()

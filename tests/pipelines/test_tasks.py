@@ -136,6 +136,15 @@ def test_git_clone_fetches_what_it_is_told(repository: Path, tmp_path: Path, rev
     assert (output / "source" / "file").read_text() == ("1" if revision == "older" else "2")
 
 
+def test_git_clone_may_fill_the_workspace_itself_and_leaves_nothing_old(repository: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    (output / ".old").mkdir(parents=True)
+    done = clone(output, url=f"file://{repository}", subdirectory=".")
+    assert done.returncode == 0, done.stderr
+    assert (output / "file").read_text() == "2"
+    assert not (output / ".old").exists()
+
+
 @pytest.mark.parametrize(
     "hostile",
     [
