@@ -112,7 +112,7 @@ def _node_rules() -> Objects:
         _rule("", ["services", "endpoints", "namespaces", "configmaps", "secrets", "serviceaccounts",
                    "persistentvolumeclaims"], _READ),
         _rule("", ["persistentvolumeclaims/status"], ["get", "patch", "update"]),
-        _rule("", ["pods"], (*_READ, "delete")),
+        _rule("", ["pods"], (*_READ, "delete", "patch")),  # patch: the annotation with the ports that it gave
         _rule("", ["pods/status"], ["get", "patch", "update"]),
         _rule("", ["nodes"], (*_READ, "create", "patch", "update")),
         _rule("", ["nodes/status"], ["get", "patch", "update"]),
