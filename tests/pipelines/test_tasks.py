@@ -86,6 +86,7 @@ async def test_a_push_becomes_four_task_runs_that_hand_on_commit_and_digest() ->
         "funcs.deploy.step",
         "--source=/workspace/source/source/.",
         "--image=localhost:5000/default/hello@sha256:abc",
+        "--account=/var/run/secrets/kubernetes.io/serviceaccount",
     )
     assert meta.spec(deploy)["serviceAccountName"] == "pusher"
 
