@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -72,19 +73,10 @@ async def start_shim(directory: Path, address: Path, cgroup: str) -> ShimRecord:
     """A new shim for the pod at `directory`, listening at `address`. Raises Unavailable."""
     with _listener(address) as listener:
         config = {"directory": str(directory), "listener": listener.fileno(), "cgroup": cgroup}
-        launcher = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", "-E", "-c", _CODE, json.dumps(config),
-            pass_fds=[listener.fileno()], stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        try:
-            out, problem = await asyncio.wait_for(launcher.communicate(), _START_DEADLINE)
-        except TimeoutError:
-            launcher.kill()
-            await launcher.wait()
-            raise Unavailable("the pod's shim did not start in time", reason="FailedCreatePodSandBox") from None
-    if launcher.returncode != 0 or not out.strip().isdigit():
-        text = problem.decode(errors="replace").strip()[-500:]
+        launched = await asyncio.to_thread(_launch, config)
+    out = launched.stdout.strip()
+    if launched.returncode != 0 or not out.isdigit():
+        text = launched.stderr.decode(errors="replace").strip()[-500:]
         raise Unavailable(f"the pod's shim did not start: {text}", reason="FailedCreatePodSandBox")
     record = ShimRecord(int(out), start_time(int(out)), str(address))
     path = directory / "shim.json"
@@ -103,6 +95,18 @@ def _listener(address: Path) -> socket.socket:
     address.chmod(0o600)
     listener.listen(64)
     return listener
+
+
+def _launch(config: dict[str, str | int]) -> subprocess.CompletedProcess[bytes]:
+    """Run in a thread: the shim detaches itself from its launcher, whose end uvloop then never notices."""
+    argv = [sys.executable, "-I", "-S", "-E", "-c", _CODE, json.dumps(config)]
+    try:
+        return subprocess.run(
+            argv, pass_fds=[int(config["listener"])], stdin=subprocess.DEVNULL, capture_output=True,
+            timeout=_START_DEADLINE, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise Unavailable("the pod's shim did not start in time", reason="FailedCreatePodSandBox") from None
 
 
 def kill_shim(record: ShimRecord) -> None:
