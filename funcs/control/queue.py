@@ -139,6 +139,7 @@ class Queue:
         finally:
             alarm.cancel()
             earlier.cancel()
+            await asyncio.wait((alarm, earlier))
 
     def _promote(self) -> None:
         now = self._clock.monotonic()

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -38,7 +39,7 @@ from funcs.errors import BadRequest, Timeout, Unavailable
 from funcs.version import __version__
 
 from . import failures, paths
-from .endpoint import Endpoint
+from .endpoint import Endpoint, from_kubeconfig
 from .lines import lines
 
 _JSON = "application/json"
@@ -46,6 +47,11 @@ _CONNECT = 10.0  # seconds
 _ANSWER = 60.0  # seconds for a call that does not stream
 _WATCH = 300.0  # seconds that a watch lasts unless said otherwise; the caller watches again
 _SLACK = 30.0  # seconds that a server may be late in ending a watch
+
+
+async def connect(kubeconfig: Path, context: str | None = None) -> HttpClient:
+    """A Client of the API that a kubeconfig names; nothing is sent yet. Raises BadRequest, NotFound."""
+    return HttpClient(await from_kubeconfig(kubeconfig, context))
 
 
 class HttpClient:
@@ -97,7 +103,7 @@ class HttpClient:
         if bookmarks:
             query["allowWatchBookmarks"] = "true"
         path = paths.collection(kind, selection.namespace)
-        async with self._exchange("GET", path, query, patience=lasting + _SLACK) as answer:
+        async with self._exchange(_Request("GET", path, query, patience=lasting + _SLACK)) as answer:
             async for line in lines(answer.content.iter_any()):
                 yield _event(line, f"watch {path}")
 
@@ -151,16 +157,15 @@ class HttpClient:
 
     async def stream_log(self, name: str, namespace: str, options: LogOptions = LOG) -> AsyncIterator[bytes]:
         patience = None if options.follow else _ANSWER
-        async with self._exchange(
-            "GET", paths.log(namespace, name), paths.of_log(options), patience=patience
-        ) as answer:
+        request = _Request("GET", paths.log(namespace, name), paths.of_log(options), patience=patience)
+        async with self._exchange(request) as answer:
             async for chunk in answer.content.iter_any():
                 yield chunk
 
     async def _call(
         self, method: str, path: str, query: paths.Query | None = None, body: Any = None, media: str = _JSON
     ) -> Object:
-        async with self._exchange(method, path, query or {}, _encoded(body), str(media)) as answer:
+        async with self._exchange(_Request(method, path, query or {}, _encoded(body), str(media))) as answer:
             content = await answer.read()
         try:
             found = msgspec.json.decode(content)
@@ -171,47 +176,34 @@ class HttpClient:
         return found
 
     @asynccontextmanager
-    async def _exchange(
-        self,
-        method: str,
-        path: str,
-        query: paths.Query,
-        body: bytes | None = None,
-        media: str = _JSON,
-        *,
-        patience: float | None = _ANSWER,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """An answer that is no refusal. `patience`: seconds between two bytes of it."""
-        what = f"{method} {path}"
-        async with _translating(f"{what} of {self._endpoint.server}"):
-            send = partial(self._send, method, paths.url(self._endpoint.server, path, query), body, media, patience)
-            answer = await send(fresh=False)
+    async def _exchange(self, request: _Request) -> AsyncIterator[aiohttp.ClientResponse]:
+        """An answer that is no refusal."""
+        async with _translating(f"{request} of {self._endpoint.server}"):
+            answer = await self._send(request, fresh=False)
             if answer.status == 401:
                 answer.release()
-                answer = await send(fresh=True)
+                answer = await self._send(request, fresh=True)
             async with answer:
                 if answer.status >= 400:
-                    raise failures.failure(answer.status, await answer.read(), what)
+                    raise failures.failure(answer.status, await answer.read(), str(request))
                 yield answer
 
-    async def _send(
-        self, method: str, url: str, body: bytes | None, media: str, patience: float | None, *, fresh: bool
-    ) -> aiohttp.ClientResponse:
+    async def _send(self, request: _Request, *, fresh: bool) -> aiohttp.ClientResponse:
         headers = {"Accept": _JSON, "User-Agent": f"funcs/{__version__}"}
         authorization = await self._endpoint.authorize(fresh)
         if authorization:
             headers["Authorization"] = authorization
-        if body is not None:
-            headers["Content-Type"] = media
+        if request.body is not None:
+            headers["Content-Type"] = request.media
         return await self._session().request(
-            method,
-            URL(url, encoded=True),
-            data=body,
+            request.method,
+            URL(paths.url(self._endpoint.server, request.path, request.query), encoded=True),
+            data=request.body,
             headers=headers,
             allow_redirects=False,
             server_hostname=self._endpoint.server_name,
             proxy=self._endpoint.proxy,
-            timeout=aiohttp.ClientTimeout(sock_connect=_CONNECT, sock_read=patience),
+            timeout=aiohttp.ClientTimeout(sock_connect=_CONNECT, sock_read=request.patience),
         )
 
     def _session(self) -> aiohttp.ClientSession:
@@ -219,6 +211,21 @@ class HttpClient:
             tls = self._endpoint.tls
             self._opened = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=True if tls is None else tls))
         return self._opened
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """`patience`: seconds between two bytes of the answer, None for any."""
+
+    method: str
+    path: str
+    query: paths.Query
+    body: bytes | None = None
+    media: str = _JSON
+    patience: float | None = _ANSWER
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
 
 
 @asynccontextmanager

@@ -11,17 +11,21 @@ import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from funcs.api import core
 from funcs.api.catalog import KINDS, kind_of
 from funcs.api.meta import Object
-from funcs.api.rules import RULES, VIEWS
+from funcs.api.rules import RULES as STRUCTURAL_RULES
+from funcs.api.rules import VIEWS
+from funcs.control.client import LogOptions
 from funcs.control.clock import Clock, SystemClock
 from funcs.control.engine import EngineSettings
 from funcs.control.ids import RandomIds
 from funcs.control.informer import Informers
 from funcs.control.loop import Loop
 from pipelines.engine.controllers import controllers as pipeline_controllers
+from pipelines.language.admission import RULES as LANGUAGE_RULES
 from pipelines.steps.pod import PodSettings
 from runtimes.cluster import workloads
 from runtimes.cluster.api.app import ApiServer, ApiSettings
@@ -29,7 +33,7 @@ from runtimes.cluster.api.authentication import Authenticator, TokenIssuer
 from runtimes.cluster.api.bootstrap import bootstrap
 from runtimes.cluster.api.server import Tls, serve
 from runtimes.cluster.api.tokens import TokenKey
-from runtimes.cluster.logs import PodLogs
+from runtimes.cluster.logs import stream_log
 from runtimes.cluster.pki import Pki
 from runtimes.cluster.store import StoreClient, StoreSettings
 from runtimes.cluster.workloads.placement import node_labels, placing
@@ -43,6 +47,7 @@ from .duty import Duty
 from .first import OPTIONS, first_objects
 from .hub import Hub
 
+RULES = {**STRUCTURAL_RULES, **LANGUAGE_RULES}
 _EXPIRY = 300.0  # seconds between two looks for core Events that have had their time
 
 
@@ -86,9 +91,20 @@ async def _store(duty: Duty, clock: Clock, informers: Informers, issuer: TokenIs
         rules=rules,
         config=_ConfigMaps(informers),
         hooks={"token": issuer.issue},
-        logs=PodLogs(duty.places.pods),
+        logs=_PodLogs(duty.places.pods, clock),
     )
     return await StoreClient.open(duty.places.store, KINDS, clock, RandomIds(), StoreSettings(engine=engine))
+
+
+@dataclass(frozen=True, slots=True)
+class _PodLogs:
+    """The store's LogSource: pods' logs are files on this machine."""
+
+    pods: Path
+    clock: Clock
+
+    def stream(self, pod: Object, options: LogOptions) -> AsyncIterator[bytes]:
+        return stream_log(self.pods, pod, options, self.clock.now())
 
 
 @dataclass(frozen=True, slots=True)

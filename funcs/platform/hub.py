@@ -34,7 +34,7 @@ from runtimes.cluster.registry.access import by_token
 from runtimes.cluster.registry.server import RegistryServer
 from runtimes.cluster.registry.uploads import Uploads, UploadSettings
 
-from .builtins import Builtins, BuildSecrets, tools_config
+from .builtins import BuildSecrets, Builtins, tools_config
 from .credentials import Credentials
 from .duty import Duty
 from .first import OPTIONS

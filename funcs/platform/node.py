@@ -14,7 +14,8 @@ from funcs.control.clock import SystemClock
 from funcs.kube import HttpClient, from_kubeconfig
 from funcs.oci.layout import Layout
 from funcs.version import __version__
-from runtimes.cluster.images import ImageStore, this_platform
+from pipelines.builders.host.interpreter import this_target
+from runtimes.cluster.images import ImageStore
 from runtimes.cluster.node.agent import Node
 from runtimes.cluster.node.detect import detect
 from runtimes.cluster.node.settings import NodeSettings
@@ -43,7 +44,7 @@ async def run(duty: Duty) -> None:
         capacity={"cpu": str(os.cpu_count() or 1), "memory": _memory(), "pods": "250"},
         version=__version__,
     )
-    images = ImageStore(Layout(places.images), this_platform(), record.registry)
+    images = ImageStore(Layout(places.images), this_target().platform, record.registry)
     node = Node(client, images, found.runtime, settings, SystemClock())
     running = asyncio.create_task(node.run(), name="node")
     waits = {running, asyncio.create_task(node.ready.wait())}

@@ -33,7 +33,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """`cluster.json`: what was decided at the first start. `cache` is the build cache's directory, which may be lost."""
+    """`cluster.json`: what was decided at the first start. `cache` is the build cache's directory."""
 
     name: str
     node: str

@@ -49,6 +49,9 @@ def report_errors(work: Callable[[], Coroutine[object, object, None]]) -> int:
     except FuncsError as error:
         sys.stderr.write(f"error: {error.message}\n" + (f"{error.hint}\n" if error.hint else ""))
         return 1
+    except OSError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
     return 0
 
 

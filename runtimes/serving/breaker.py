@@ -1,8 +1,7 @@
-"""How many requests one revision may have in its pods, and how many may wait.
+"""How many requests of one revision may wait, and the words of those that may not.
 
-Law: admitted requests never exceed the capacity of the ready pods, waiting ones never exceed the queue; whoever waits
-longest goes first. Pure bookkeeping: it hands out pods and says who is next; waiting is the caller's. Source: Knative's
-queue-proxy breaker and activator throttler. No IO.
+Law: the queue is bounded by what the ready pods could take; the texts are those that clients of Knative know. What is
+admitted is `gateway.backend`'s to count. Source: Knative's queue-proxy breaker and activator throttler. No IO.
 """
 
 from __future__ import annotations

@@ -134,6 +134,33 @@ async def test_leaving_cancels_a_reconcile_that_never_ends() -> None:
     assert len(asyncio.all_tasks()) == 1
 
 
+async def test_an_object_that_one_controller_cannot_read_is_logged_and_passed_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client, seen = MemoryClient(clock=SystemClock()), Seen()
+
+    def keys(obj: Object) -> list[Key]:
+        return [Key("default", obj["data"]["whose"])]
+
+    await client.create(CONFIG_MAP, config("odd"))
+    await client.create(CONFIG_MAP, config("sound", whose="a"))
+    controller = Controller("seen", seen.reconcile, (Watch(CONFIG_MAP, keys),))
+    async with Loop([controller], Informers(), client, SystemClock(), lambda: 0.5):
+        await until(lambda: seen.keys == ["a"])
+    assert "seen cannot tell whom default/odd concerns" in caplog.text
+
+
+async def test_who_waits_for_the_caches_hears_of_a_loop_that_failed() -> None:
+    class Broken:
+        async def list(self, kind: Any, selection: Selection = ALL) -> ObjectList:
+            raise ZeroDivisionError("a bug")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with asyncio.timeout(DEADLINE), Seen().loop(Broken()) as loop:
+            await loop.synced()
+    assert caught.value.split(ZeroDivisionError)[0] is not None
+
+
 class Flaky:
     """A client whose watches end in whatever is next, then go on."""
 

@@ -25,7 +25,7 @@ from runtimes.cluster.node.settings import NodeSettings
 
 REGISTRY = "localhost:7500"
 IMAGE = f"{REGISTRY}/test/sh:1"
-DEADLINE = 20.0
+DEADLINE = 8.0
 MACHINE = model.Platform(architecture={"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()], os="linux")
 
 
@@ -149,6 +149,11 @@ def terminated(pod: Object, name: str = "main") -> Object:
 
 def state(pod: Object, name: str = "main") -> Object:
     return container_status(pod, name).get("state") or {}
+
+
+def waiting(pod: Object, name: str = "main") -> str:
+    """Why it waits; "" if it does not."""
+    return str((state(pod, name).get("waiting") or {}).get("reason", ""))
 
 
 def container_status(pod: Object, name: str = "main") -> Object:

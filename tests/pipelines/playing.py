@@ -28,11 +28,12 @@ SETTINGS = PodSettings(tools_image="registry.example/tools")
 
 @dataclass(frozen=True)
 class Ran:
-    """How one step ended. `results` maps names to contents; None as exit code: it goes on running."""
+    """How one step ended. `results` maps names to contents; None as exit code: it goes on running, or waiting."""
 
     exit_code: int | None = 0
     results: Mapping[str, str] = field(default_factory=dict)
     reason: Reason = Reason.NONE
+    waiting: str = ""
 
 
 Script = Callable[[Object, str, entrypoint.Step], Ran]
@@ -78,7 +79,9 @@ class PlayingNode:
             ran = self.script(pod, container["name"], step)
             if running or (ran.exit_code is None and not failed):
                 running = True
-                statuses.append(_state(container, {"running": {"startedAt": self._now()}}, ready=True))
+                waiting = {"waiting": {"reason": ran.waiting, "message": "denied"}}
+                state = waiting if ran.waiting else {"running": {"startedAt": self._now()}}
+                statuses.append(_state(container, state, ready=not ran.waiting))
                 continue
             if failed:
                 ran = Ran(1, reason=Reason.SKIPPED)

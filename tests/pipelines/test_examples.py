@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from funcs.api import catalog, meta
+from funcs.api import catalog, meta, pipeline, schema
 from funcs.errors import Invalid, NotFound
 from tests.pipelines.playing import DATA, Ran, Script, Theatre, all_succeed, as_json, by_container, succeeded
 
@@ -37,6 +37,17 @@ async def test_an_example_runs_to_its_end(example: str) -> None:
         assert succeeded(run) == ("True", "Succeeded"), meta.status(run)
         assert meta.status(run)["completionTime"]
     assert not theatre.world.failures
+
+
+@pytest.mark.parametrize("example", [name for name in EXAMPLES if name not in REFUSED])
+async def test_the_schemas_know_every_field_of_an_example_and_of_what_became_of_it(example: str) -> None:
+    theatre = Theatre.open(SCRIPTS.get(example, all_succeed))
+    await theatre.apply((DATA / example).read_text())
+    await theatre.world.settle()
+    for kind, view in pipeline.VIEWS.items():
+        for obj in theatre.client.objects(kind):
+            assert schema.unknown_fields(schema.of_kind(kind, view), obj) == []
+            assert schema.problems(schema.of_kind(kind, view), obj) == []
 
 
 @pytest.mark.parametrize("example", sorted(REFUSED))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from funcs.api.pipeline_defaults import normal_value
-from funcs.api.pipeline_views import ParamSpec, PipelineResult, PipelineTask, ResultSpec
+from funcs.api.pipeline_views import Param, ParamSpec, PipelineResult, PipelineTask, ResultSpec
 from funcs.errors import Terminal
 from pipelines.language import graph, params, references, results, shapes, substitution
 from pipelines.language.references import ResultReference
@@ -135,9 +135,8 @@ def test_references_in_params_and_embedded_steps_are_edges() -> None:
     tasks = [
         PipelineTask("a"),
         PipelineTask("b", task_spec={"steps": [{"script": "echo $(tasks.a.results.r)"}]}),
-        PipelineTask("c", run_after=("a",), params=({"name": "p", "value": "$(tasks.b.results.r)"},)),  # type: ignore[arg-type]
+        PipelineTask("c", run_after=("a",), params=(Param("p", "$(tasks.b.results.r)"),)),
     ]
-    tasks[2] = PipelineTask("c", run_after=("a", "b"))
     assert graph.parents(tasks) == {"a": (), "b": ("a",), "c": ("a", "b")}
 
 

@@ -63,9 +63,8 @@ class HostBuilder:
         layers = KeyedLayers(self._layout, self._settings.cache / "layers", plan.known)
         base = await self._foundation(layers)
         making = _Making(self._settings, layers, base.target)
-        built = [*base.layers]
-        for maker in (making.dependencies(wanted), making.runtime(), making.source(source, found)):
-            built += await maker
+        built = [*base.layers, *await making.dependencies(wanted), *await making.runtime()]
+        built += await making.source(source, found)
         for one in built:
             report(one)
         return await asyncio.to_thread(self._finish, source, plan, base, tuple(built), making.keys)

@@ -21,6 +21,12 @@ _FOUND = re.compile(r"^\s+(?:(\S+) => )?(/\S+) \(0x[0-9a-f]+\)$", re.MULTILINE)
 _MISSING = re.compile(r"^\s+(\S+) => not found$", re.MULTILINE)
 _SEARCHED = ("/lib/", "/lib64/", "/usr/lib/", "/usr/lib64/")
 _SECONDS = 60
+# What a wheel may take for granted (PEP 513, 571, 599, 600), without the graphical libraries.
+_PROMISED = (
+    "libc.so.6", "libm.so.6", "libdl.so.2", "librt.so.1", "libpthread.so.0", "libutil.so.1", "libresolv.so.2",
+    "libnss_files.so.2", "libnss_dns.so.2", "libgcc_s.so.1", "libstdc++.so.6", "libz.so.1", "libexpat.so.1",
+    "libcrypt.so.1",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,18 @@ def needed_by(programs: Iterable[Path]) -> Libraries:
         for soname, place in _FOUND.findall(report):
             places.setdefault(soname if soname and "/" not in soname else place, Path(place))
     return Libraries(places, frozenset(missing))
+
+
+def promised_to_wheels(programs: Libraries) -> list[Path]:
+    """The libraries beside libc that manylinux wheels expect of every system, as far as this one has them."""
+    beside = Path(_directory_of_libc(programs))
+    places = [beside, Path("/usr") / beside.relative_to("/")] if beside.parts[1] != "usr" else [beside]
+    return [path for name in _PROMISED if (path := _first(places, name)) is not None]
+
+
+def with_files(libraries: Libraries, files: Iterable[Path]) -> Libraries:
+    """The closure and these themselves."""
+    return Libraries(libraries.places | {path.name: path for path in files}, libraries.missing)
 
 
 def entries(libraries: Libraries) -> Iterator[Entry]:
@@ -87,6 +105,10 @@ def _reports(programs: list[Path]) -> Iterator[tuple[Path, str]]:
     for section in re.split(r"^(?=/)", text, flags=re.MULTILINE)[1:]:
         heading, _, report = section.partition("\n")
         yield Path(heading.rstrip(":")), report
+
+
+def _first(places: list[Path], name: str) -> Path | None:
+    return next((place / name for place in places if (place / name).is_file()), None)
 
 
 def _directory_of_libc(libraries: Libraries) -> str:

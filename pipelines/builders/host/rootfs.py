@@ -61,11 +61,13 @@ def entries() -> Iterator[Entry]:
     if shell is None:
         raise Unsupported("there is no /bin/sh here, so no base image can be made of this machine")
     modules = list(_dynload(interpreter))
-    found = libraries.needed_by([interpreter.executable, shell, *modules])
-    if interpreter.executable in found.missing:
+    own = libraries.needed_by([interpreter.executable])
+    promised = libraries.promised_to_wheels(own)
+    found = libraries.needed_by([interpreter.executable, shell, *modules, *promised])
+    if interpreter.executable in own.missing:
         raise Unsupported(f"{interpreter.executable} lacks shared libraries; ldd names them")
     yield from libraries.merged_links()
-    yield from libraries.entries(found)
+    yield from libraries.entries(libraries.with_files(found, promised))
     yield layer.file(libraries.in_image("/bin/sh"), shell, executable=True)
     yield layer.file(f"usr/local/bin/{python}", interpreter.executable, executable=True)
     yield layer.symlink("usr/local/bin/python3", python)

@@ -37,6 +37,7 @@ TOOLS_REPOSITORY = "funcs/tools"
 BASE_REPOSITORY = "funcs/base"
 BASE_VARIABLE = "FUNCS_BASE"  # in a tools container: the host base, as `repository@digest` of the target's registry
 TAG = "latest"
+SITE = "opt/funcs/site"  # on PYTHONPATH: distributions' own Pythons differ in where they look for packages
 _PACKAGES = ("funcs", "runtimes", "pipelines")
 _GIT_CONFIG = b"[safe]\n\tdirectory = *\n[init]\n\tdefaultBranch = main\n"
 _UNUSED_GIT = frozenset(
@@ -63,7 +64,8 @@ def build_tools_image(layout: Layout, cache: Path) -> Built:
     git = shutil.which("git")
     if git is not None:
         built.append(layers.get("git", _git_key(Path(git)), lambda: _git(Path(git))))
-    execution = _execution(base, {BASE_VARIABLE: f"{BASE_REPOSITORY}@{base_image.digest}"})
+    env = {"PYTHONPATH": f"/{SITE}", BASE_VARIABLE: f"{BASE_REPOSITORY}@{base_image.digest}"}
+    execution = _execution(base, env)
     return _finish(layout, TOOLS_REPOSITORY, tuple(built), execution)
 
 
@@ -103,7 +105,7 @@ def _installation() -> Iterator[Entry]:
 
 
 def _installed() -> Iterator[Entry]:
-    under = _site()
+    under = SITE
     for distribution in _closure():
         if distribution.name != DISTRIBUTION:
             yield from runtime.installed(distribution.name, under)
@@ -119,7 +121,7 @@ def _installed() -> Iterator[Entry]:
 
 
 def _own_packages() -> Iterator[Entry]:
-    under = _site()
+    under = SITE
     for name in _PACKAGES:
         yield from runtime.package(runtime.location(name), f"{under}/{name}")
     templates = runtime.location("funcs").parent / "templates"
@@ -154,10 +156,6 @@ def _applies(wanted: Requirement, extras: frozenset[str]) -> bool:
 
 def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _site() -> str:
-    return f"usr/local/lib/python{this_target().python}/site-packages"
 
 
 def _pip(under: str) -> Iterator[Entry]:

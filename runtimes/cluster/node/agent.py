@@ -107,7 +107,7 @@ class Node:
             self._workers[uid].vanished()
 
     async def _work(self, uid: str) -> None:
-        """The pod's worker until the pod is gone; one that fails is followed by another, as a restarted node would be."""
+        """The pod's worker until the pod is gone; one that fails is followed by another, as after a restart."""
         while True:
             try:
                 await self._workers[uid].run()

@@ -24,7 +24,7 @@ _ANNOTATION = re.compile(r"metadata\.(labels|annotations)\['(.+)'\]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What the environment may draw on. `sources` holds ConfigMaps and Secrets by (kind, name); None: it is not there."""
+    """What the environment may draw on. `sources`: ConfigMaps and Secrets by (kind, name), None if not there."""
 
     pod: Object
     pod_ip: str = "127.0.0.1"

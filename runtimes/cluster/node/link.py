@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ Message = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ShimRecord:
-    """What `shim.json` holds. `started` is the kernel's start time of the pid (clock ticks), so that pids cannot lie."""
+    """What `shim.json` holds. `started` is the kernel's start time of the pid, so that pids cannot lie."""
 
     pid: int
     started: str
@@ -70,25 +71,12 @@ def read_record(directory: Path) -> ShimRecord | None:
 
 async def start_shim(directory: Path, address: Path, cgroup: str) -> ShimRecord:
     """A new shim for the pod at `directory`, listening at `address`. Raises Unavailable."""
-    address.unlink(missing_ok=True)
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(address))
-        address.chmod(0o600)
-        listener.listen(64)
+    with _listener(address) as listener:
         config = {"directory": str(directory), "listener": listener.fileno(), "cgroup": cgroup}
-        launcher = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", "-E", "-c", _CODE, json.dumps(config),
-            pass_fds=[listener.fileno()], stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        try:
-            out, problem = await asyncio.wait_for(launcher.communicate(), _START_DEADLINE)
-        except TimeoutError:
-            launcher.kill()
-            await launcher.wait()
-            raise Unavailable("the pod's shim did not start in time", reason="FailedCreatePodSandBox") from None
-    if launcher.returncode != 0 or not out.strip().isdigit():
-        text = problem.decode(errors="replace").strip()[-500:]
+        launched = await asyncio.to_thread(_launch, config)
+    out = launched.stdout.strip()
+    if launched.returncode != 0 or not out.isdigit():
+        text = launched.stderr.decode(errors="replace").strip()[-500:]
         raise Unavailable(f"the pod's shim did not start: {text}", reason="FailedCreatePodSandBox")
     record = ShimRecord(int(out), start_time(int(out)), str(address))
     path = directory / "shim.json"
@@ -97,6 +85,28 @@ async def start_shim(directory: Path, address: Path, cgroup: str) -> ShimRecord:
     )
     path.with_suffix(".new").replace(path)
     return record
+
+
+def _listener(address: Path) -> socket.socket:
+    """Bound here and inherited by the shim, so that connecting to it can begin before it has."""
+    address.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(address))
+    address.chmod(0o600)
+    listener.listen(64)
+    return listener
+
+
+def _launch(config: dict[str, str | int]) -> subprocess.CompletedProcess[bytes]:
+    """Run in a thread: the shim detaches itself from its launcher, whose end uvloop then never notices."""
+    argv = [sys.executable, "-I", "-S", "-E", "-c", _CODE, json.dumps(config)]
+    try:
+        return subprocess.run(
+            argv, pass_fds=[int(config["listener"])], stdin=subprocess.DEVNULL, capture_output=True,
+            timeout=_START_DEADLINE, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise Unavailable("the pod's shim did not start in time", reason="FailedCreatePodSandBox") from None
 
 
 def kill_shim(record: ShimRecord) -> None:
@@ -147,17 +157,17 @@ class Link:
 
     async def ask(self, operation: str, deadline: float = _ANSWER_DEADLINE, **fields: Any) -> Message:
         """The shim's answer. Raises Unavailable with its message if it could not, Timeout."""
-        id = next(self._ids)
-        self._asked[id] = asyncio.get_running_loop().create_future()
+        number = next(self._ids)
+        self._asked[number] = asyncio.get_running_loop().create_future()
         try:
-            self._writer.write(json.dumps({"id": id, "op": operation, **fields}).encode() + b"\n")
-            answer = await asyncio.wait_for(self._asked[id], deadline)
+            self._writer.write(json.dumps({"id": number, "op": operation, **fields}).encode() + b"\n")
+            answer = await asyncio.wait_for(self._asked[number], deadline)
         except TimeoutError:
             raise Timeout(f"the pod's shim did not answer {operation} in {deadline:g} s") from None
         except OSError as error:
             raise Unavailable(f"the pod's shim is gone: {error}") from error
         finally:
-            self._asked.pop(id, None)
+            self._asked.pop(number, None)
         if not answer.get("ok"):
             raise Unavailable(str(answer.get("message")))
         return answer

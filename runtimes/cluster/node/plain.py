@@ -22,8 +22,30 @@ from funcs.api.meta import Object
 from ..images import BASE_LABEL, Form
 from .runtime import CannotRun, Launch, shim_message
 
-_SYSTEM = frozenset({"bin", "boot", "dev", "etc", "home", "lib", "lib32", "lib64", "media", "mnt", "opt", "proc", "root",
-                     "run", "sbin", "srv", "sys", "tmp", "usr", "var"})  # fmt: skip
+_SYSTEM = frozenset(
+    [
+        "bin",
+        "boot",
+        "dev",
+        "etc",
+        "home",
+        "lib",
+        "lib32",
+        "lib64",
+        "media",
+        "mnt",
+        "opt",
+        "proc",
+        "root",
+        "run",
+        "sbin",
+        "srv",
+        "sys",
+        "tmp",
+        "usr",
+        "var",
+    ]
+)
 _INTERPRETER = re.compile(r"(?<![\w./-])/usr/local/bin/python3(\.\d+)?(?![\w.-])")
 _FIRST_UID = 1 << 30
 _UIDS = 1 << 28

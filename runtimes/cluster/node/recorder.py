@@ -59,7 +59,7 @@ class Recorder:
         await self._client.create(core.EVENT, self._event(pod, name, now, (type, reason, message, field_path)))
 
     def _event(self, pod: Object, name: str, now: str, words: tuple[str, str, str, str]) -> Object:
-        type, reason, message, field_path = words
+        severity, reason, message, field_path = words
         involved = {
             "apiVersion": "v1",
             "kind": "Pod",
@@ -73,7 +73,7 @@ class Recorder:
             "kind": "Event",
             "metadata": {"name": name, "namespace": meta.namespace(pod)},
             "involvedObject": involved | ({"fieldPath": field_path} if field_path else {}),
-            "type": type,
+            "type": severity,
             "reason": reason,
             "message": message,
             "source": {"component": "kubelet", "host": self._node},

@@ -45,7 +45,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """One attempt at one container. `directory` is `pods/<uid>/<container>`; `security` pod's and container's, merged."""
+    """One attempt at one container. `directory`: `pods/<uid>/<container>`; `security`: pod's and container's."""
 
     pod_uid: str
     name: str
@@ -71,7 +71,7 @@ class PodRuntime(Protocol):
     isolated: bool
 
     def container(self, launch: Launch) -> dict[str, Any]:
-        """The shim's `start` message for this launch; writes what it needs below `launch.directory`. Raises CannotRun."""
+        """The shim's `start` message; writes what it needs below `launch.directory`. Raises CannotRun."""
         ...
 
     def pod_mounts(self, directory: Path, volumes: Mapping[str, Object]) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from .runtime import PodRuntime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSettings:
-    """`state` is the cluster's directory; `run` a short path for unix sockets; `service` the API server as pods see it."""
+    """`state`: the cluster's directory; `run`: a short path for sockets; `service`: the API server as pods see it."""
 
     name: str
     state: Path

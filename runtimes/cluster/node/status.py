@@ -1,4 +1,4 @@
-"""A pod's status, from what was asked and what is seen: phase, conditions, container statuses, as the kubelet words them.
+"""A pod's status, from what was asked and what is seen: phase, conditions, containers, as the kubelet words them.
 
 Law: pure; `lastTransitionTime` moves only with the condition's status; an unchanged world gives an equal status.
 Source: k8s.io/kubernetes pkg/kubelet/status/generate.go, pkg/kubelet/kubelet_pods.go (getPhase).
@@ -122,8 +122,8 @@ def _conditions(pod: Object, seen: Observed, phase: str, now: float) -> Objects:
         "PodScheduled": ("True", "", ""),
     }
     old = {each.get("type"): each for each in meta.status(pod).get("conditions") or []}
-    others = [each for type, each in old.items() if type not in found]
-    return [_condition(type, marks, old.get(type), now) for type, marks in found.items()] + others
+    others = [each for kind, each in old.items() if kind not in found]
+    return [_condition(kind, marks, old.get(kind), now) for kind, marks in found.items()] + others
 
 
 def _condition(type: str, marks: tuple[str, str, str], old: Mapping[str, str] | None, now: float) -> Object:
@@ -153,7 +153,7 @@ def _is_ready(pod: Object, name: str, seen: Observed) -> bool:
 def _container(pod: Object, container: Object, seen: Observed, now: float) -> Object:
     name = container["name"]
     found = seen.of(name)
-    last = found.ended if found.phase != "exited" else found.last
+    last = found.last if found.phase in ("running", "exited") else found.ended or found.last
     restarting = found.phase == "exited" and restarts(pod, name, found) and not is_over(pod, seen)
     if restarting and not meta.is_deleting(pod):
         last = found.ended

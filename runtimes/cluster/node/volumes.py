@@ -1,7 +1,7 @@
 """A pod's volumes as directories of the host, and a container's mounts as binds of them.
 
 Law: nothing that a pod names leads outside its volume: keys, items and subPaths are checked component by component, and
-a subPath is followed through no symlink that leaves. IO: `pods/<uid>/volumes`, `volumes/<namespace>/<claim>`, the Client.
+a subPath is followed through no symlink that leaves. IO: `pods/<uid>/volumes`, `volumes/<namespace>/<claim>`, Client.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .environment import Facts, data_of, expand, pod_field, resource_field
 from .runtime import Bind, CannotRun
 
 SERVICE_ACCOUNT_DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount"
-_TOKEN_VOLUME = "funcs-api-access"
+_TOKEN_VOLUME = "funcs-api-access"  # noqa: S105
 _DEFAULT_MODE = 0o644
 _TOKEN_SECONDS = 3607
 
@@ -152,14 +152,14 @@ class _Maker:
         return path
 
     def _host_path(self, settings: Object) -> Path:
-        path, type = Path(settings["path"]), settings.get("type") or ""
-        if type == "DirectoryOrCreate":
+        path, wanted = Path(settings["path"]), settings.get("type") or ""
+        if wanted == "DirectoryOrCreate":
             path.mkdir(mode=0o755, parents=True, exist_ok=True)
-        elif type == "FileOrCreate" and not path.exists():
+        elif wanted == "FileOrCreate" and not path.exists():
             path.touch(mode=0o644)
-        right = {"Directory": path.is_dir, "File": path.is_file, "Socket": path.is_socket}.get(type, path.exists)
+        right = {"Directory": path.is_dir, "File": path.is_file, "Socket": path.is_socket}.get(wanted, path.exists)
         if not right():
-            raise FailedMount(f"hostPath type check failed: {path} is not a {type or 'path'}")
+            raise FailedMount(f"hostPath type check failed: {path} is not a {wanted or 'path'}")
         return path
 
     async def _claim(self, name: str) -> Path:

@@ -15,6 +15,7 @@ import signal
 from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from funcs.api import core, meta
 from funcs.api.meta import Object
@@ -45,6 +46,7 @@ from .link import Link, Message, ShimRecord, kill_shim, read_record, start_shim
 from .settings import Surroundings
 from .shim.crilog import timestamp
 from .status import differs, pod_status
+from .vigils import Verdict, Vigils
 from .volumes import Places, Volume, binds, make_volumes
 
 _STATUS_RETRY = 1.0
@@ -64,9 +66,9 @@ class PodWorker:
         self._volumes: dict[str, Volume] = {}
         self._ports: dict[int, int] = {}
         self._assembled: dict[str, Assembled] = {}
-        self._probes: dict[str, list[asyncio.Task[None]]] = {}
         self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._vigils = Vigils(around.clock, self._spawn, self._ask, self._verdict)
         self._gone = False
         self._done = False
 
@@ -172,12 +174,11 @@ class PodWorker:
             made = await assemble(around, self._facts(), container, attempt, self._volumes)
             around.recorder.record(self._pod, "Pulled", _PULLED.format(image=container["image"]), container=name)
             message = around.runtime.container(made.launch)
+            message["previous"] = _read_json(self._directory / name / "status.json")
             message["mounts"] = [*self._shared_mounts(), *message.get("mounts", [])]
             self._assembled[name] = made
             self._see(name, image_id=made.launch.image.id)
-            if self._link is None:
-                raise Unavailable("the pod's shim is gone", reason="RunContainerError")
-            await self._link.ask("start", container=message)
+            await self._ask("start", 10.0, container=message)
             around.recorder.record(self._pod, "Created", f"Created container: {name}", container=name)
         except (FuncsError, OSError) as error:
             problem = self._seen.of(name).problem
@@ -190,7 +191,7 @@ class PodWorker:
         self._changed.set()
 
     async def _stop(self, action: Stop) -> None:
-        container, link = self._container(action.name), self._link
+        container = self._container(action.name)
         self._around.recorder.record(self._pod, "Killing", f"Stopping container {action.name}", container=action.name)
         remaining = action.grace
         hook = (container.get("lifecycle") or {}).get("preStop")
@@ -198,12 +199,9 @@ class PodWorker:
             began = self._around.clock.monotonic()
             await self._pre_stop(container, hook, remaining)
             remaining = max(2.0, remaining - (self._around.clock.monotonic() - began))
-        if link is None:
-            return
+        number = _stop_signal(self._assembled.get(action.name))
         with contextlib.suppress(FuncsError):  # it has ended meanwhile, or the shim has, which says so itself
-            await link.ask(
-                "stop", name=action.name, grace=remaining, signal=_stop_signal(self._assembled.get(action.name))
-            )
+            await self._ask("stop", 10.0, name=action.name, grace=remaining, signal=number)
 
     async def _pre_stop(self, container: Object, hook: Object, limit: float) -> None:
         if "sleep" in hook:
@@ -214,7 +212,7 @@ class PodWorker:
         except FuncsError as error:
             self._around.recorder.record(self._pod, "FailedPreStopHook", str(error), warning=True)
             return
-        ok, why = await probes.check(probe, self._exec(container["name"]))
+        ok, why = await probes.check(probe, self._vigils.command_in(container["name"]))
         if not ok:
             self._around.recorder.record(self._pod, "FailedPreStopHook", why, container=container["name"], warning=True)
 
@@ -228,7 +226,7 @@ class PodWorker:
 
     async def _remove(self) -> None:
         """Nothing is left of the pod, here or in the API."""
-        self._stop_watching()
+        self._vigils.end_all()
         record = read_record(self._directory)
         link, self._link = self._link, None
         if link is not None:
@@ -298,7 +296,9 @@ class PodWorker:
                 self._heard(state)
             elif state is not None:
                 state |= {"state": "exited", "exitCode": 137, "signal": 9, "reason": "ContainerStatusUnknown"}
-                self._heard(state | {"finishedAt": self._around.clock.now()})
+                state |= {"finishedAt": self._around.clock.now()}
+                _write_json(self._directory / container["name"] / "status.json", state)
+                self._heard(state)
         if meta.spec(self._pod).get("restartPolicy", "Always") == "Always" and not is_ordered(self._pod):
             self._seen = replace(self._seen, prepared=False, preparing=False)
         else:
@@ -320,9 +320,9 @@ class PodWorker:
                 ready="readinessProbe" not in container and "startupProbe" not in container,
             )  # fmt: skip
             self._around.recorder.record(self._pod, "Started", f"Started container {name}", container=name)
-            self._watch(container, float(state["startedAt"]))
+            self._watch(container)
         elif state["state"] == "exited":
-            self._cancel(name)
+            self._vigils.end(name)
             ended = self._termination(container, state)
             self._see(
                 name, phase="exited", attempt=int(state["attempt"]), started_at=float(state["startedAt"]), last=last,
@@ -349,54 +349,31 @@ class PodWorker:
         log = self._directory / name / "log"
         return replace(ended, message=termination_message(container, file, log, ended.exit_code != 0))
 
-    def _watch(self, container: Object, started_at: float) -> None:
+    def _watch(self, container: Object) -> None:
         name = container["name"]
-        self._cancel(name)
-        tasks = []
-        for kind in ("startup", "readiness", "liveness"):
-            if spec := container.get(f"{kind}Probe"):
-                tasks.append(self._spawn(self._probe(container, kind, spec)))
-        made = self._assembled.get(name)
-        timeout = made.step.timeout if made is not None and made.step is not None else None
-        if timeout is not None:
-            tasks.append(self._spawn(self._time_out(name, started_at + timeout)))
-        self._probes[name] = tasks
+        step = steps.step_of(container.get("args") or []) if is_step(self._pod, name) else None
+        ends = None
+        if step is not None and step.timeout is not None:
+            ends = self._seen.of(name).started_at + step.timeout - self._around.clock.now()
+        self._vigils.begin(container, self._ports, ends)
 
-    async def _probe(self, container: Object, kind: str, spec: Object) -> None:
-        name = container["name"]
-        try:
-            probe = probes.read(kind, spec, container, self._ports)
-        except FuncsError as error:
-            self._around.recorder.record(self._pod, "Unhealthy", str(error), container=name, warning=True)
-            return
-        while kind != "startup" and not self._seen.of(name).started:
-            await self._around.clock.sleep(0.02)
-        await probes.watch(
-            probe, self._around.clock, self._exec(name), lambda ok, why: self._verdict(name, kind, ok, why)
-        )
-
-    def _verdict(self, name: str, kind: str, ok: bool, why: str) -> None:
-        found = self._seen.of(name)
+    def _verdict(self, name: str, verdict: Verdict) -> None:
+        """What a probe has found of a running container."""
+        container, found, kind = self._container(name), self._seen.of(name), verdict.kind
         if found.phase != "running":
             return
-        if kind == "startup" and ok and not found.started:
-            self._see(name, started=True, ready="readinessProbe" not in self._container(name))
-        elif kind == "readiness" and found.ready != ok:
-            self._see(name, ready=ok)
-        elif kind != "readiness" and not ok and not found.sick and not (kind == "startup" and found.started):
+        if kind == "startup" and verdict.ok and not found.started:
+            self._see(name, started=True, ready="readinessProbe" not in container)
+        elif kind == "readiness" and found.ready != verdict.ok:
+            self._see(name, ready=verdict.ok)
+        elif kind != "readiness" and not verdict.ok and not found.sick and not (kind == "startup" and found.started):
             self._see(name, sick=f"Container {name} failed {kind} probe, will be restarted")
         else:
             return
-        if not ok:
-            text = f"{kind.capitalize()} probe failed: {why}"
+        if not verdict.ok:
+            text = f"{kind.capitalize()} probe failed: {verdict.why}"
             self._around.recorder.record(self._pod, "Unhealthy", text, container=name, warning=True)
         self._changed.set()
-
-    async def _time_out(self, name: str, at: float) -> None:
-        await self._around.clock.sleep(max(0.0, at - self._around.clock.now()) + 0.001)
-        if self._link is not None:
-            with contextlib.suppress(FuncsError):
-                await self._link.ask("stop", name=name, grace=0, signal=9)
 
     async def _report(self) -> float | None:
         """Write the status if it has changed; when to try again if it could not be written."""
@@ -451,14 +428,11 @@ class PodWorker:
         }
         return self._around.runtime.pod_mounts(self._directory, memory)
 
-    def _exec(self, name: str) -> probes.Exec:
-        async def run(argv: list[str], timeout: float) -> tuple[int, str]:
-            if self._link is None:
-                raise Unavailable("the pod's shim is gone")
-            answer = await self._link.ask("exec", timeout + 5, name=name, argv=argv, timeout=timeout)
-            return (124 if answer["timed_out"] else int(answer["code"])), str(answer["output"])
-
-        return run
+    async def _ask(self, operation: str, deadline: float, **fields: Any) -> Message:
+        """Raises Unavailable when there is no shim, or it says no."""
+        if self._link is None:
+            raise Unavailable("the pod's shim is gone", reason="RunContainerError")
+        return await self._link.ask(operation, deadline, **fields)
 
     def _memory(self) -> Object:
         return {
@@ -469,14 +443,6 @@ class PodWorker:
             "began": self._seen.began,
         }
 
-    def _cancel(self, name: str) -> None:
-        for task in self._probes.pop(name, []):
-            task.cancel()
-
-    def _stop_watching(self) -> None:
-        for name in list(self._probes):
-            self._cancel(name)
-
 
 async def _await_end(record: ShimRecord, around: Surroundings) -> None:
     """A shim that was told to quit is gone in a moment; one that is not is killed."""
@@ -485,7 +451,7 @@ async def _await_end(record: ShimRecord, around: Surroundings) -> None:
             break
         await around.clock.sleep(delay)
     kill_shim(record)
-    Path(record.socket).unlink(missing_ok=True)
+    await asyncio.to_thread(Path(record.socket).unlink, missing_ok=True)
 
 
 def _stop_signal(made: Assembled | None) -> int:

@@ -110,8 +110,12 @@ class Backend:
         """A pod with room, unless others wait before."""
         if self.waiting:
             return None
-        self._turn += 1
-        pod = choose(self._pods, self.limits.concurrency, self._turn, self.random)
+        pods = self._pods
+        if len(pods) == 1 and self.limits.concurrency == 0:
+            pod: Pod | None = pods[0]
+        else:
+            self._turn += 1
+            pod = choose(pods, self.limits.concurrency, self._turn, self.random)
         if pod is not None:
             pod.in_flight += 1
         return pod

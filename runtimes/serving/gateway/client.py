@@ -15,6 +15,7 @@ import httptools
 from . import heads
 from .answers import answer
 from .exchange import Exchange
+from .table import Target
 from .tunnel import join
 
 if TYPE_CHECKING:
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from .upstream import Upstream
 
 _PIPELINED = 256
+_LINGER = 2.0  # seconds that a refused client has to stop sending
 
 
-class Client(asyncio.Protocol):
+class ClientConnection(asyncio.Protocol):
     """`current` is being served, `_incoming` is being parsed (often the same), `_queued` wait their turn."""
 
     def __init__(self, gateway: Gateway) -> None:
@@ -35,6 +37,10 @@ class Client(asyncio.Protocol):
         self.held = False
         self.slow = False
         self.draining = False
+        self.is_large = False  # more than a head's limit came at once
+        self.host = b""  # the last one asked for, the target it led to, and the table's version then
+        self.target: Target | None = None
+        self.version = -1
         self.current: Exchange | None = None
         self.since = gateway.now
         self._parser: Any = httptools.HttpRequestParser(self)
@@ -57,7 +63,10 @@ class Client(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._refusal is not None:
             return
-        self.since = self.gateway.now
+        gateway = self.gateway
+        self.since = gateway.now
+        if len(data) > gateway.settings.head:
+            self.is_large = True
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -130,13 +139,13 @@ class Client(asyncio.Protocol):
             self._read_or_not()
 
     def on_body(self, data: bytes) -> None:
-        incoming = cast(Exchange, self._incoming)
-        if not incoming.refused:
-            incoming.body(data)
+        if self._incoming is not None:  # None once it was refused
+            self._incoming.body(data)
 
     def on_message_complete(self) -> None:
-        incoming, self._incoming = cast(Exchange, self._incoming), None
-        incoming.ended()
+        incoming, self._incoming = self._incoming, None
+        if incoming is not None:
+            incoming.ended()
         if len(self._queued) > _PIPELINED:
             self.refuse(400, f"more than {_PIPELINED} requests are waiting on this connection\n")
 
@@ -193,6 +202,13 @@ class Client(asyncio.Protocol):
         self.gateway.left(self)
         join(self.transport, upstream.transport, exchange.finish_tunnel)
 
+    def look_up(self, host: bytes) -> Target | None:
+        """The target of a host, remembered for the next request. Raises BadRequest."""
+        table = self.gateway.table
+        self.target = table.find(host)
+        self.host, self.version = host, table.version
+        return self.target
+
     def forwarded(self, host: bytes) -> bytes:
         """Made once for each host that a connection asks for in a row."""
         if self._forwarded[0] != host:
@@ -210,6 +226,9 @@ class Client(asyncio.Protocol):
         settings = self.gateway.settings
         if self.current is not None:
             self.current.check(now)
+        elif self._refusal is not None:
+            if now - self.since > _LINGER:
+                self.transport.abort()
         elif self._incoming is not None or self._unparsed:
             if now - self.since > settings.head_timeout:
                 self.transport.write(answer(408, "the request did not arrive in time\n", close=True))
@@ -224,19 +243,21 @@ class Client(asyncio.Protocol):
         if self._serving:
             return
         self._serving = True
-        while not self.transport.is_closing():
-            if self.current is None:
-                if not self._queued:
+        while True:
+            current = self.current
+            if current is None:
+                if not self._queued or self.transport.is_closing():
                     break
-                self.current = self._queued.popleft()
-            if self.current.started:
+                current = self.current = self._queued.popleft()
+            if current.started:
                 break
-            self.current.start()
+            current.start()
         self._serving = False
         refusal = self._refusal
-        if refusal is not None and (self.current is None or self.current.refused) and not self.transport.is_closing():
+        if refusal is not None and (current is None or current.refused) and not self.transport.is_closing():
             self._end_with(*refusal)
-        self._read_or_not()
+        if self._paused or self.held:
+            self._read_or_not()
 
     def _end_with(self, status: int, text: str) -> None:
         current, self.current = self.current, None
@@ -249,7 +270,10 @@ class Client(asyncio.Protocol):
                 return
         self.gateway.refused[status] = self.gateway.refused.get(status, 0) + 1
         self.transport.write(answer(status, text, close=True))
-        self.transport.close()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()  # and let what still comes pass, or a reset would take the answer with it
+        else:
+            self.transport.close()
 
     def _head_grows(self, received: int) -> None:
         self._unparsed += received
@@ -257,15 +281,21 @@ class Client(asyncio.Protocol):
             self.refuse(431, f"the head is larger than {self.gateway.settings.head} bytes\n")
 
     def _upgrade(self, rest: bytes) -> None:
-        """The parser stops after a request to upgrade. A tunnel keeps what follows; else it is parsed as HTTP/1.1."""
+        """The parser stops at a request to upgrade. A tunnel keeps what follows; else it is parsed as HTTP/1.1."""
         newest = self._queued[-1] if self._queued else self.current
+        if newest is None:
+            return
         self._parser = httptools.HttpRequestParser(self)
-        if newest is not None and newest.upgrade:
+        if newest.upgrade:
             newest.close = True
             if rest:
                 newest.pending.append(rest)
             self.hold()
-        elif rest:
+            return
+        if newest.length is not None or newest.chunked:
+            self._incoming = newest
+            self._parser = _rest_of(newest, self)
+        if rest:
             self.data_received(rest)
 
     def _read_or_not(self) -> None:
@@ -306,3 +336,29 @@ def _absolute(incoming: Exchange) -> None:
     host, mark, query = authority.partition(b"?")
     incoming.host, incoming.hosts = host, min(incoming.hosts, 1) or 1
     incoming.target = slash + path if slash else b"/" + mark + query
+
+
+def _rest_of(exchange: Exchange, client: ClientConnection) -> Any:
+    """A parser of the body alone, where the first parser stopped after the head; the connection ends with it."""
+    exchange.complete, exchange.close = False, True
+    exchange.pending.clear()
+    framing = b"transfer-encoding: chunked" if exchange.chunked else b"content-length: " + (exchange.length or b"0")
+    parser = httptools.HttpRequestParser(_Body(client))
+    parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing)
+    return parser
+
+
+class _Body:
+    """Takes one body; what follows it is not looked at."""
+
+    def __init__(self, client: ClientConnection) -> None:
+        self._client: ClientConnection | None = client
+
+    def on_body(self, data: bytes) -> None:
+        if self._client is not None:
+            self._client.on_body(data)
+
+    def on_message_complete(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.on_message_complete()

@@ -18,7 +18,7 @@ from .answers import answer, unknown_host
 from .backend import Backend, Pod
 
 if TYPE_CHECKING:
-    from .client import Client
+    from .client import ClientConnection
     from .upstream import Upstream
 
 _ATTEMPTS = 20
@@ -41,7 +41,7 @@ class Exchange:
     started = touched = cold = 0.0
     status = pending_size = received = attempts = 0
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: ClientConnection) -> None:
         self.client = client
         self.lines: list[bytes] = []  # name, ": ", value, line end, and so on
         self.pending: list[bytes] = []  # body, framed, not yet sent
@@ -50,34 +50,33 @@ class Exchange:
 
     def start(self) -> None:
         """Find who answers, and a pod of theirs."""
-        gateway = self.client.gateway
+        client = self.client
+        gateway = client.gateway
         self.started = self.touched = now = gateway.monotonic()
-        problem = self._problem()
-        if problem is not None:
-            self._refuse(*problem)
+        if self._is_refused():
             return
-        try:
-            target = gateway.table.find(self.host)
-        except BadRequest as error:
-            self._refuse(400, f"{error}\n{error.hint}\n")
-            return
+        target = client.target
+        if self.host != client.host or client.version != gateway.table.version:
+            try:
+                target = client.look_up(self.host)
+            except BadRequest as error:
+                self._refuse(400, f"{error}\n{error.hint}\n")
+                return
         if target is None:
             self._refuse(404, unknown_host(self.host, gateway.settings.domain))
             return
-        backend = self.backend = gateway.backend(target.pick(gateway.random()))
+        key = target.revisions[0] if len(target.revisions) == 1 else target.pick(gateway.random())
+        backend = self.backend = gateway.backends.get(key) or gateway.backend(key)
         if self.probe is not None:
             self._probed(backend)
             return
         if backend.limits.protocol != "http1":
-            self._refuse(
-                501, f"revision {backend.key} speaks {backend.limits.protocol}; this gateway speaks HTTP/1.1\n"
-            )
+            self._refuse(501, f"revision {key} speaks {backend.limits.protocol}; this gateway speaks HTTP/1.1\n")
             return
         backend.arrive(now)
-        pod = backend.take()
+        pod = self.pod = backend.take()
         if pod is not None:
-            self.pod = pod
-            self._connect()
+            self._connect(pod)
         else:
             self._wait(backend)
 
@@ -85,7 +84,7 @@ class Exchange:
         """The wait is over."""
         self.pod = pod
         self.cold = self.client.gateway.monotonic() - self.started
-        self._connect()
+        self._connect(pod)
 
     def _wait(self, backend: Backend, *, first: bool = False) -> None:
         if not backend.is_ready and not self.waited:
@@ -96,10 +95,7 @@ class Exchange:
         elif self.pending_size > self.client.gateway.settings.unsent:
             self.client.hold()
 
-    def _connect(self) -> None:
-        pod = self.pod
-        if pod is None:
-            return
+    def _connect(self, pod: Pod) -> None:
         while pod.idle:
             upstream = pod.idle.pop()
             if not upstream.transport.is_closing():
@@ -139,7 +135,7 @@ class Exchange:
         other = backend.take()
         if other is not None:
             self.pod = other
-            self._connect()
+            self._connect(other)
         else:
             self._wait(backend, first=True)
 
@@ -204,8 +200,8 @@ class Exchange:
         stale = upstream.reused and untouched and self.wire and self.complete and self.method in IDEMPOTENT
         if self.sent:
             self._finish(keep=False)  # also how an answer without a length ends
-        elif stale:
-            self._connect()
+        elif stale and self.pod is not None:
+            self._connect(self.pod)
         else:
             self._refuse(502, "the pod closed the connection before it answered\n")
 
@@ -274,12 +270,11 @@ class Exchange:
 
     def _account(self) -> None:
         """Once: leave the revision, let the next one in, count."""
-        if self.finished:
+        backend = self.backend
+        if self.finished or backend is None or self.probe is not None:
+            self.finished = True
             return
         self.finished = True
-        backend = self.backend
-        if backend is None or not self.started or self.probe is not None:
-            return
         gateway = self.client.gateway
         now = gateway.monotonic()
         backend.figures.count(self.status, now - self.started)
@@ -301,17 +296,23 @@ class Exchange:
 
     # Heads.
 
-    def _problem(self) -> tuple[int, str] | None:
-        if self.hosts != 1:
-            return 400, "a request needs exactly one Host header\n"
-        if self.method == b"CONNECT":
-            return 405, "CONNECT is not served\n"
+    def _is_refused(self) -> bool:
+        """Answer at once what needs no revision to be refused."""
         settings = self.client.gateway.settings
-        if self.length is not None and int(self.length) > settings.body:
-            return 413, f"the body is larger than {settings.body} bytes\n"
-        if len(self.lines) > 4 * settings.fields or sum(map(len, self.lines)) + len(self.target) > settings.head:
-            return 431, f"the head is larger than {settings.head} bytes or {settings.fields} fields\n"
-        return None
+        if self.hosts != 1:
+            self._refuse(400, "a request needs exactly one Host header\n")
+        elif self.length is not None and int(self.length) > settings.body:
+            self._refuse(413, f"the body is larger than {settings.body} bytes\n")
+        elif len(self.lines) > 4 * settings.fields or (self.client.is_large and self._size() > settings.head):
+            self._refuse(431, f"the head is larger than {settings.head} bytes or {settings.fields} fields\n")
+        elif self.method == b"CONNECT":
+            self._refuse(405, "CONNECT is not served\n")
+        else:
+            return False
+        return True
+
+    def _size(self) -> int:
+        return sum(map(len, self.lines)) + len(self.target) + len(self.host)
 
     def _head(self) -> bytes:
         client, lines = self.client, self.lines

@@ -17,7 +17,7 @@ from funcs.control.clock import Clock
 from . import metrics
 from .answers import answer
 from .backend import Address, Backend, Limits, Pod
-from .client import Client
+from .client import ClientConnection
 from .exchange import Exchange
 from .settings import GatewaySettings
 from .table import Table
@@ -63,7 +63,7 @@ class Gateway:
         self.quiet = asyncio.Event()
         self.quiet.set()
         self._world, self._poke = world, poke
-        self._clients: set[Client] = set()
+        self._clients: set[ClientConnection] = set()
         self._dials: set[asyncio.Task[None]] = set()
         self._looking: asyncio.TimerHandle | None = None
         self._mending: set[asyncio.TimerHandle] = set()
@@ -73,7 +73,7 @@ class Gateway:
 
     def accept(self) -> asyncio.Protocol:
         """A protocol for one client's connection."""
-        return Client(self)
+        return ClientConnection(self)
 
     def backend(self, key: Key) -> Backend:
         found = self.backends.get(key)
@@ -133,7 +133,7 @@ class Gateway:
 
     # Connections.
 
-    def joined(self, client: Client) -> None:
+    def joined(self, client: ClientConnection) -> None:
         if len(self._clients) >= self.settings.connections or self._draining:
             client.transport.write(answer(503, "too many connections\n", close=True))
             client.transport.close()
@@ -143,7 +143,7 @@ class Gateway:
         if self._looking is None:
             self._looking = asyncio.get_running_loop().call_later(_LOOK, self._look)
 
-    def left(self, client: Client) -> None:
+    def left(self, client: ClientConnection) -> None:
         self._clients.discard(client)
         if not self._clients:
             self.quiet.set()
@@ -162,7 +162,7 @@ class Gateway:
         for pod in backend.pods:
             while pod.idle and now - pod.idle[0].since > self.settings.upstream_idle:
                 pod.idle.pop(0).transport.close()
-        if backend.in_flight == 0 and backend.arrived == 0 and now - backend.used > self.settings.forget:
+        if backend.in_flight == 0 and now - backend.used > self.settings.forget:
             for upstream in backend.set_addresses(()):
                 upstream.transport.close()
             del self.backends[backend.key]

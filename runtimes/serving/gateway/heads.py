@@ -70,6 +70,8 @@ def without(lines: list[bytes], names: frozenset[bytes]) -> list[bytes]:
 def end_to_end(head: bytes) -> bytes:
     """A response's head (with its empty line) without the hop-by-hop headers; framing stays."""
     head = head.replace(_USUAL, b"\r\n", 1)
+    if head.startswith(b"HTTP/1.0"):
+        head = b"HTTP/1.1" + head[8:]
     if _HOP.search(head) is None:
         return head
     named = named_by_connection(_CONNECTION.findall(head))

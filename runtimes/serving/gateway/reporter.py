@@ -47,7 +47,9 @@ class Reporter:
         try:
             writer.write(encode(Hello(self._name)))
             self._writer = writer
+            now = gateway.monotonic()
             for backend in gateway.backends.values():
+                backend.measure(now, now)  # what happened while the line was down is not this second's load
                 if backend.waiting and not backend.is_ready:
                     self.poke(backend.key)
             while not reader.at_eof() and not writer.is_closing():

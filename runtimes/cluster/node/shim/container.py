@@ -163,10 +163,9 @@ class Container:
 
     def _crun_run(self) -> list[str]:
         crun = self.spec["crun"]
-        return [
-            crun["binary"], "--root", crun["root"], "--cgroup-manager=cgroupfs",
-            f"--log=file:{self.directory}/crun.log", "run", "--detach", "--bundle", crun["bundle"], "--pid-file", f"{self.directory}/pid", crun["id"],
-        ]  # fmt: skip
+        head = [crun["binary"], "--root", crun["root"], "--cgroup-manager=cgroupfs"]
+        options = ["--detach", "--bundle", crun["bundle"], "--pid-file", f"{self.directory}/pid"]
+        return [*head, f"--log=file:{self.directory}/crun.log", "run", *options, crun["id"]]
 
     def _crun_problem(self) -> str:
         try:
