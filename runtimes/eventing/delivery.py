@@ -13,8 +13,10 @@ from typing import Any, Protocol
 
 import msgspec
 
+from funcs.errors import BadRequest
+
 from . import event
-from .event import Event, Malformed
+from .event import Event
 from .filters import Filter, everything
 from .log import Entry
 from .retry import Policy, is_retried
@@ -110,5 +112,5 @@ def judge(answer: Answer, destination: str) -> Event | Refusal | None:
         return Refusal(destination, 502, b"the reply is not a CloudEvent: " + answer.body[: ERROR_DATA // 2])
     try:
         return event.parse(answer.headers, answer.body)
-    except Malformed as error:
+    except BadRequest as error:
         return Refusal(destination, 502, f"the reply is not a CloudEvent: {error}".encode()[:ERROR_DATA])
