@@ -1,8 +1,8 @@
 """The durable broker against the same front on Redis with `appendfsync always`: deliveries a second, 64 producers.
 
 Both are the whole broker (front door, dispatcher with cursors and retries, one Trigger) in a process of its own; only
-the log differs: ours in SQLite, or a Redis stream, pipelined and grouped just as ours is. Rounds alternate and medians are
-compared. Budget: at least 1.5 times Redis. Needs redis-server.
+the log differs: ours in SQLite, or a Redis stream, pipelined and grouped just as ours is. Rounds alternate and medians
+are compared. Budget: at least 1.5 times Redis. Needs redis-server.
 """
 
 from __future__ import annotations

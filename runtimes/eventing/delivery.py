@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Protocol
 
 import msgspec
@@ -92,12 +93,18 @@ def no_answer(destination: str, why: str) -> Refusal:
 
 def message(entry: Entry, namespace: str, policy: Policy, extra: bytes = b"") -> tuple[bytes, bytes]:
     """Header lines and body of the request that carries an event: binary unless the policy says JSON."""
-    about = b"prefer: reply\r\nkn-namespace: %b\r\n" % namespace.encode()
+    about = _about(namespace)
     if not policy.structured:
         return about + entry.head + extra, entry.data
     lines = [line for line in entry.head.split(b"\r\n") if line and not line.startswith((b"ce-", b"content-type:"))]
     head = b"".join(line + b"\r\n" for line in [*lines, b"content-type: application/cloudevents+json"])
     return about + head, event.structured(entry.head + extra, entry.data)
+
+
+@lru_cache(maxsize=256)
+def _about(namespace: str) -> bytes:
+    """The lines that go with every delivery to a subscriber (Knative data plane, "Event reply contract")."""
+    return b"prefer: reply\r\nkn-namespace: %b\r\n" % namespace.encode()
 
 
 def judge(answer: Answer, destination: str) -> Event | Refusal | None:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -62,12 +63,17 @@ class Event:
         """
         if self.ttl <= 1:
             raise Spent(f"attribute {TTL} is used up: the event has been through brokers too often")
-        at = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        at = f"{_second(int(now))}.{int(now % 1 * 1e6):06}Z"
         return Event({**self.attributes, ARRIVAL: at}, self.data, self.ttl - 1, self.through)
 
     def head(self) -> bytes:
         """The header lines of binary mode, each ending in CRLF."""
         return b"".join([b"%b: %b\r\n" % pair for pair in (*self.through, *to_headers(self.attributes))])
+
+
+@lru_cache(maxsize=4)
+def _second(now: int) -> str:
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def parse(headers: Headers, body: bytes) -> Event:

@@ -11,8 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -30,6 +29,7 @@ from .log import Change, DeadLetter, DropFailure, Entry, EventLog, Failure, Save
 log = logging.getLogger(__name__)
 
 _PAGE = 256
+_PARKED = 4  # idle workers kept
 _LOG_PAUSE = 1.0  # seconds until a log that failed is asked again
 
 
@@ -80,6 +80,7 @@ class Lane:
         self._dropped: list[int] = []
         self._position: int | None = None
         self._workers = 0
+        self._parked: list[asyncio.Future[None]] = []
         self._under_way = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(settings.parallel)
@@ -164,6 +165,11 @@ class Lane:
             return
         self._hold(entry)
         self._queue.append(entry)
+        while self._parked:
+            parked = self._parked.pop()
+            if not parked.done():
+                parked.set_result(None)
+                return
         if self._workers < self._settings.parallel and not self._draining:
             self._workers += 1
             self._spawn(self._work(), "deliver")
@@ -210,38 +216,53 @@ class Lane:
         self._around.touched(self)
 
     async def _work(self) -> None:
+        """Deliver what is queued, then wait for more beside a few others."""
         try:
-            while self._queue and not self._draining:
-                entry = self._queue.popleft()
-                refusal = await self._attempt(entry)
-                if refusal is None:
-                    self._settle(entry)
-                else:
-                    self._spawn(self._recover(entry, refusal, 1), f"retry {entry.seq}")
+            while not self._draining:
+                while self._queue and not self._draining:
+                    await self._deliver(self._queue.popleft())
+                if len(self._parked) >= _PARKED:
+                    return
+                parked = asyncio.get_running_loop().create_future()
+                self._parked.append(parked)
+                await parked
         finally:
             self._workers -= 1
 
+    async def _deliver(self, entry: Entry) -> None:
+        refusal = await self._attempt(entry)
+        if refusal is None:
+            self._settle(entry)
+        else:
+            self._spawn(self._recover(entry, refusal, 1), f"retry {entry.seq}")
+
     async def _attempt(self, entry: Entry) -> Refusal | None:
         """One delivery, and its reply put back into the broker."""
-        async with self._delivering():
+        await self._begin()
+        try:
             found = self.subscription
             head, body = delivery.message(entry, found.namespace, found.policy)
             judged = await self._ask(found.subscriber or "", head, body)
             return await self._reply(entry, judged) if isinstance(judged, Event) else judged
+        finally:
+            self._end()
 
-    @asynccontextmanager
-    async def _delivering(self) -> AsyncIterator[None]:
-        """One of the deliveries allowed at once, while there is somebody to deliver to."""
-        async with self._slots:
+    async def _begin(self) -> None:
+        """Be one of the deliveries allowed at once, when there is somebody to deliver to; then `_end`."""
+        await self._slots.acquire()
+        try:
             await self._resolved.wait()
-            self._under_way += 1
-            self._quiet.clear()
-            try:
-                yield
-            finally:
-                self._under_way -= 1
-                if not self._under_way:
-                    self._quiet.set()
+        except asyncio.CancelledError:
+            self._slots.release()
+            raise
+        self._under_way += 1
+        self._quiet.clear()
+
+    def _end(self) -> None:
+        self._slots.release()
+        self._under_way -= 1
+        if not self._under_way:
+            self._quiet.set()
 
     async def _ask(self, url: str, head: bytes, body: bytes) -> Event | Refusal | None:
         try:
@@ -315,8 +336,11 @@ class Lane:
         clock, policy = self._around.clock, self.subscription.policy
         while (sink := self.subscription.dead_letter_sink) is not None:
             head, body = delivery.message(entry, self.subscription.namespace, policy, refusal.lines())
-            async with self._delivering():
+            await self._begin()
+            try:
                 answer = await self._ask(sink, head, body)
+            finally:
+                self._end()
             if not isinstance(answer, Refusal):
                 self._settle(entry)
                 return
