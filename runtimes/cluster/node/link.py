@@ -97,12 +97,12 @@ def _listener(address: Path) -> socket.socket:
     return listener
 
 
-def _launch(config: dict[str, str | int]) -> subprocess.CompletedProcess[bytes]:
+def _launch(config: dict[str, object]) -> subprocess.CompletedProcess[bytes]:
     """Run in a thread: the shim detaches itself from its launcher, whose end uvloop then never notices."""
     argv = [sys.executable, "-I", "-S", "-E", "-c", _CODE, json.dumps(config)]
     try:
         return subprocess.run(
-            argv, pass_fds=[int(config["listener"])], stdin=subprocess.DEVNULL, capture_output=True,
+            argv, pass_fds=[int(str(config["listener"]))], stdin=subprocess.DEVNULL, capture_output=True,
             timeout=_START_DEADLINE, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
