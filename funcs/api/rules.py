@@ -9,13 +9,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from . import core_rules, eventing, pipeline, serving, triggers
+from . import core_rules, eventing, pipeline, serving
 from .admission import Rules
 from .kinds import Kind
 
-_GROUPS = (core_rules, serving, eventing, pipeline, triggers)
-
-RULES: Mapping[Kind, Rules] = {kind: rules for group in _GROUPS for kind, rules in getattr(group, "RULES", {}).items()}
-VIEWS: Mapping[Kind, type[msgspec.Struct]] = {
-    kind: view for group in _GROUPS for kind, view in getattr(group, "VIEWS", {}).items()
-}
+RULES: Mapping[Kind, Rules] = {**core_rules.RULES, **serving.RULES, **eventing.RULES, **pipeline.RULES}
+VIEWS: Mapping[Kind, type[msgspec.Struct]] = {**serving.VIEWS, **eventing.VIEWS, **pipeline.VIEWS}

@@ -61,7 +61,8 @@ class Log(Protocol):
     """Where writes become durable, in the order given."""
 
     def append(self, record: Record, done: Callable[[FuncsError | None], None]) -> None:
-        """`done` is called on the event loop, in order; after a failure, no later record of the same epoch is kept."""
+        """`done` is called on the event loop, in order and not before this returns; after a failure, no later record of
+        the same epoch is kept. Raises Unavailable when too much is queued."""
         ...
 
 
@@ -288,19 +289,17 @@ class Engine:
             raise BadRequest(
                 f'{kind.resource} "{key}" is {len(data)} bytes, more than {LARGEST}', reason="RequestEntityTooLarge"
             )
-        self._numbered = version
         last = Entry(key, version, data, meta.labels(outcome.object))
-        after = None if outcome.gone else last
-        change = Change(version, before, after, last)
-        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        pending = self._pending[kind, key] = _Pending(after, stored)
-        self._in_flight[version] = pending
-        if self._log is None:
-            self._stored(kind, change, pending)
-        else:
+        change = Change(version, before, None if outcome.gone else last, last)
+        pending = _Pending(change.after, asyncio.get_running_loop().create_future())
+        if self._log is not None:
             record = Record(version, kind, key, data, outcome.gone, self._epoch)
             self._log.append(record, lambda error: self._answered(kind, change, pending, record.epoch, error))
-        return stored
+        self._numbered = version
+        self._pending[kind, key] = self._in_flight[version] = pending
+        if self._log is None:
+            self._stored(kind, change, pending)
+        return pending.stored
 
     def _answered(self, kind: Kind, change: Change, pending: _Pending, epoch: int, error: FuncsError | None) -> None:
         if epoch != self._epoch:

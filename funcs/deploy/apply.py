@@ -105,7 +105,7 @@ def _hint(service: Object) -> str:
 
 
 async def remove(client: Client, name: str, namespace: str) -> list[str]:
-    """Delete a function's Service and Triggers. What was removed, as `kind/name`. Raises NotFound if there was nothing."""
+    """Delete a function's Service and Triggers; what was removed, as `kind/name`. Raises NotFound without any."""
     removed = []
     selection = Selection(namespace=namespace, labels=f"{NAME_LABEL}={name}")
     for trigger in (await client.list(eventing.TRIGGER, selection)).items:

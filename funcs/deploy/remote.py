@@ -54,11 +54,15 @@ def _first_commit(directory: Path) -> None:
 
 
 def _known_identity(directory: Path) -> bool:
-    return subprocess.run(["git", "var", "GIT_COMMITTER_IDENT"], cwd=directory, capture_output=True).returncode == 0
+    return _works(directory, "var", "GIT_COMMITTER_IDENT")
 
 
 def _inside_repository(directory: Path) -> bool:
-    return subprocess.run(["git", "rev-parse", "--git-dir"], cwd=directory, capture_output=True).returncode == 0
+    return _works(directory, "rev-parse", "--git-dir")
+
+
+def _works(directory: Path, *argv: str) -> bool:
+    return subprocess.run(["git", *argv], cwd=directory, capture_output=True, check=False).returncode == 0
 
 
 def _git(directory: Path, *argv: str) -> str:

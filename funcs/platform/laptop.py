@@ -19,12 +19,15 @@ from pathlib import Path
 import msgspec
 
 from funcs.errors import AlreadyExists, Conflict, FuncsError, Timeout, Unavailable
+from runtimes.cluster.node.cleanup import stop_all
 
 from . import supervisor
 from .places import Isolation, Places, Ports, Record
+from .prepare import prepare
 
 _UP_DEADLINE = 60.0
 _DOWN_DEADLINE = 60.0
+_POD_GRACE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,9 @@ class Status:
         return self.supervisor is not None and set(self.ready) == set(supervisor.PARTS)
 
 
-def up(places: Places, ports: Ports, *, isolation: Isolation = "auto", deadline: float = _UP_DEADLINE) -> Record:
+def up(
+    places: Places, ports: Ports, cache: Path, *, isolation: Isolation = "auto", deadline: float = _UP_DEADLINE
+) -> Record:
     """Start the cluster and wait until it is ready. Raises AlreadyExists, Unavailable, Timeout, Invalid."""
     places.create()
     found = status(places) if places.record.exists() else None
@@ -51,10 +56,11 @@ def up(places: Places, ports: Ports, *, isolation: Isolation = "auto", deadline:
             reason="AlreadyRunning",
             hint="`funcs status` shows it, `funcs down` stops it.",
         )
-    record = found.record if found else _first_record(places, ports)
-    if record.isolation != isolation:
-        record = msgspec.structs.replace(record, isolation=isolation)
+    record = found.record if found else _first_record(places, ports, cache)
+    if (record.isolation, record.cache) != (isolation, cache):
+        record = msgspec.structs.replace(record, isolation=isolation, cache=cache)
         places.write_record(record)
+    prepare(places, record)
     launch(places, deadline)
     return record
 
@@ -92,7 +98,7 @@ def down(places: Places, *, purge: bool = False) -> bool:
                 if not pid.wait(_DOWN_DEADLINE):
                     pid.signal(signal.SIGKILL)
         (places.run / "supervisor.json").unlink(missing_ok=True)
-    stop_pods()
+    stop_all(places.root, _POD_GRACE)
     if purge:
         shutil.rmtree(places.root, ignore_errors=False)
     if places.run.exists() and places.run.parent != places.root:
@@ -119,9 +125,9 @@ def runtime(places: Places) -> str:
         return "unknown"
 
 
-def _first_record(places: Places, ports: Ports) -> Record:
+def _first_record(places: Places, ports: Ports, cache: Path) -> Record:
     node = socket.gethostname().split(".")[0].lower() or "laptop"
-    record = Record(name=places.root.name, node=node, ports=supervisor.choose(ports))
+    record = Record(name=places.root.name, node=node, ports=supervisor.choose(ports), cache=cache)
     places.write_record(record)
     return record
 

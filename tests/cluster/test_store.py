@@ -26,8 +26,10 @@ from runtimes.cluster.store import StoreClient, StoreSettings, schema
 
 
 @asynccontextmanager
-async def opened(directory: Path, window: int = 8192, clock: ManualClock | None = None) -> AsyncIterator[StoreClient]:
-    settings = StoreSettings(window=window, engine=EngineSettings(window=window))
+async def opened(
+    directory: Path, window: int = 8192, clock: ManualClock | None = None, queued: int = 1000
+) -> AsyncIterator[StoreClient]:
+    settings = StoreSettings(window=window, queued=queued, engine=EngineSettings(window=window))
     store = await StoreClient.open(directory, catalog.KINDS, clock or ManualClock(), SerialIds(), settings)
     try:
         yield store
@@ -120,6 +122,18 @@ async def test_a_full_disk_refuses_and_recovers(tmp_path: Path) -> None:
         assert int(meta.resource_version(made)) == 2
     async with opened(tmp_path) as store:
         assert [meta.name(obj) for obj in (await store.list(CONFIG_MAP)).items] == ["after", "before"]
+
+
+async def test_too_many_waiting_writes_are_refused_and_leave_nothing_behind(tmp_path: Path) -> None:
+    async with opened(tmp_path, queued=5) as store:
+        racing = (store.create(CONFIG_MAP, config(f"c-{n}")) for n in range(200))
+        outcomes = await asyncio.gather(*racing, return_exceptions=True)
+        refused = [outcome for outcome in outcomes if isinstance(outcome, Unavailable)]
+        assert refused
+        assert "waiting for the disk" in str(refused[0])
+        assert len((await store.list(CONFIG_MAP)).items) == 200 - len(refused)
+        for n in range(200):
+            await store.apply(CONFIG_MAP, config(f"c-{n}"))
 
 
 async def test_a_cancelled_writer_does_not_take_others_with_it(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from funcs.control.clock import Clock
 from funcs.errors import BadRequest, Forbidden, FuncsError, NotFound, Unauthorized, Unsupported
 from funcs.version import __version__
 
-from . import media, rbac, requests, status, tokens
+from . import impersonation, media, rbac, requests, status, tokens
 from .authentication import Authenticator
 from .calls import Call
 from .discovery import Discovery
@@ -116,6 +116,7 @@ class ApiServer:
         host = request.headers.get("host", "")
         self._settings.hosts.check(host)
         user = await self._authenticator.user(request.headers.get("authorization", ""))
+        user = impersonation.acting(user, request.headers, self._reader)
         self._authorize(user, info)
         call = Call(
             info=info,

@@ -15,6 +15,7 @@ import yaml
 from funcs.api.meta import Object
 from funcs.errors import BadRequest, UnsupportedMediaType
 
+from . import protobuf
 from .status import NotAcceptable
 
 BODY_LIMIT = 3 * 1024 * 1024
@@ -38,7 +39,7 @@ class Accepted:
 def negotiate(accept: str, transforms: tuple[str, ...] = ()) -> Accepted:
     """The first acceptable of the header's alternatives, by quality. Raises NotAcceptable when there is none.
 
-    `transforms` are what this endpoint can make ("Table;v1"). Protobuf is passed over: clients list JSON after it.
+    `transforms` are what this endpoint can make ("Table;v1"). Protobuf is read but not written.
     """
     for media, parameters in _alternatives(accept):
         transform = parameters.get("as", "")
@@ -82,6 +83,8 @@ def decode(body: bytes, content_type: str) -> Any:
     media = content_type.partition(";")[0].strip().lower()
     if media in _JSON_TYPES:
         return _decode_json(body)
+    if media == protobuf.MEDIA_TYPE:
+        return protobuf.decode(body)
     if media in _YAML_TYPES:
         return _decode_yaml(body)
     raise UnsupportedMediaType(

@@ -51,7 +51,8 @@ class Reading:
             value = tables.metadata_only(obj)
         else:
             value = obj
-        return answer(call, value, code=code, warnings=warnings)
+        media_type = media.JSON if accepted.transform else None
+        return answer(call, value, code=code, warnings=warnings, media_type=media_type)
 
     async def list(self, call: Call, kind: Kind) -> Response:
         accepted = media.negotiate(call.accept, _LIST_FORMS)
@@ -60,9 +61,9 @@ class Reading:
         found = await self.client.list(kind, selection)
         metadata = _list_metadata(found)
         if accepted.transform == "Table":
-            return answer(call, self._table(call, kind, found.items, metadata))
+            return answer(call, self._table(call, kind, found.items, metadata), media_type=media.JSON)
         if accepted.transform:
-            return answer(call, tables.metadata_list(found.items, metadata))
+            return answer(call, tables.metadata_list(found.items, metadata), media_type=media.JSON)
         value = {
             "kind": f"{kind.kind}List",
             "apiVersion": kind.api_version,

@@ -112,7 +112,7 @@ def _node_rules() -> Objects:
         _rule("", ["services", "endpoints", "namespaces", "configmaps", "secrets", "serviceaccounts",
                    "persistentvolumeclaims"], _READ),
         _rule("", ["persistentvolumeclaims/status"], ["get", "patch", "update"]),
-        _rule("", ["pods"], (*_READ, "delete")),
+        _rule("", ["pods"], (*_READ, "delete", "patch")),
         _rule("", ["pods/status"], ["get", "patch", "update"]),
         _rule("", ["nodes"], (*_READ, "create", "patch", "update")),
         _rule("", ["nodes/status"], ["get", "patch", "update"]),
@@ -133,9 +133,9 @@ def _gateway_rules() -> Objects:
 
 
 def _broker_rules() -> Objects:
-    """The broker runs eventing's controllers: it owns the status of Brokers and Triggers and resolves subscribers."""
+    """The broker runs eventing's controllers: status of Brokers and Triggers, subscribers, injected Brokers."""
     return [
-        _rule("eventing.knative.dev", ["*"], (*_READ, "patch", "update")),
+        _rule("eventing.knative.dev", ["*"], (*_READ, "create", "patch", "update")),
         _rule("", ["services", "configmaps", "namespaces"], _READ),
         _rule("serving.knative.dev", ["services", "routes"], _READ),
         _rule("", ["events"], ["create", "patch", "update"]),

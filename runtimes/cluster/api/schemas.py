@@ -36,18 +36,27 @@ class Schemas:
         return schema.crd(kind, self._views.get(kind))
 
     def checked(self, kind: Kind, body: Object, validation: FieldValidation) -> tuple[Object, list[str]]:
-        """The body without what no schema names, and warnings. Raises BadRequest, Invalid."""
+        """The body without what no schema names, and warnings. Raises BadRequest, Invalid.
+
+        A status is its controller's own, and stays as it is: a write of the whole does not store it anyway.
+        """
         found = self.of(kind)
-        warnings = self._unknown(kind, body, validation)
+        whole = {name: value for name, value in body.items() if name != "status"}
+        warnings = self._unknown(kind, whole, validation)
         self._refuse(kind, body, schema.problems(found, body))
-        return schema.pruned(found, body), warnings
+        kept = schema.pruned(found, whole)
+        return (kept | {"status": body["status"]} if "status" in body else kept), warnings
 
     def checked_patch(self, kind: Kind, patch: Object, validation: FieldValidation) -> tuple[Object, list[str]]:
         """As `checked`, for a part of an object: nothing is missing in it, and `$` opens a directive."""
-        warnings = self._unknown(kind, patch, validation)
+        whole = {name: value for name, value in patch.items() if name != "status"}
+        warnings = self._unknown(kind, whole, validation)
         problems = [problem for problem in schema.problems(self.of(kind), patch) if not _is_missing(problem)]
         self._refuse(kind, patch, problems)
-        return patch if kind in native.ROOTS else schema.pruned(self.of(kind), patch), warnings
+        if kind in native.KINDS:
+            return patch, warnings
+        kept = schema.pruned(self.of(kind), whole)
+        return (kept | {"status": patch["status"]} if "status" in patch else kept), warnings
 
     def _own(self, kind: Kind) -> Object:
         made = schema.of_kind(kind, self._views.get(kind))
@@ -65,7 +74,7 @@ class Schemas:
 
     def _refuse(self, kind: Kind, body: Object, problems: list[FieldError]) -> None:
         """A native kind that does not decode is no request; a custom one is an invalid object. As on Kubernetes."""
-        if kind in native.ROOTS:
+        if kind in native.KINDS:
             mistyped = [problem for problem in problems if not _is_missing(problem)]
             if mistyped:
                 raise BadRequest(f"{_cannot(kind)}: " + "; ".join(_shown(problem) for problem in mistyped))

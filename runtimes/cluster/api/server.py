@@ -16,7 +16,8 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
-_GRACE = 5  # seconds for answers under way
+_GRACE = 3  # seconds for answers under way
+_BEAT = 0.05  # seconds between looks at whether they are done
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +41,14 @@ async def serve(
 ) -> None:
     """Serve until cancelled. `closing` is called first, for the application to end its long answers."""
     config = uvicorn.Config(
-        app, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
+        app, http="httptools", ws="none", lifespan="off", log_config=None, log_level="error",
+        access_log=False, server_header=False,
         timeout_graceful_shutdown=_GRACE, timeout_keep_alive=75, backlog=2048,
         ssl_certfile=tls.certificate if tls else None, ssl_keyfile=tls.key if tls else None,
     )  # fmt: skip
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        # Accepted connections inherit it; asyncio sets it only where the listening socket names its protocol.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     server = _Server(config)
     serving = asyncio.ensure_future(server.serve(sockets=[sock]))
     try:
@@ -51,5 +56,8 @@ async def serve(
     except asyncio.CancelledError:
         closing()
         server.should_exit = True
+        while server.server_state.tasks and not serving.done():
+            await asyncio.wait([serving], timeout=_BEAT)
+        server.force_exit = True  # what is left are idle connections, whose clients may never say goodbye
         await serving
         raise

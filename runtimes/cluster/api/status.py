@@ -6,10 +6,14 @@ nothing of its inside. Source: Kubernetes API conventions, "Response Status Kind
 
 from __future__ import annotations
 
+import re
+
 from funcs.api.meta import Object
 from funcs.errors import BadRequest, FuncsError, Timeout, Unavailable
 
 from .requests import RequestInfo
+
+_SUBJECT = re.compile(r'(?P<kind>[A-Za-z]+)[.a-z0-9-]* "(?P<name>[^"]*)" is invalid')
 
 
 class TooLarge(BadRequest):
@@ -67,11 +71,11 @@ def success(info: RequestInfo, uid: str = "") -> Object:
 def _details(error: FuncsError, info: RequestInfo | None) -> Object:
     details: Object = {}
     if info is not None and info.is_resource and error.code in (403, 404, 409, 422):
-        if info.name:
-            details["name"] = info.name
-        if info.group:
-            details["group"] = info.group
-        details["kind"] = info.resource
+        details = {"name": info.name, "group": info.group, "kind": info.resource}
+        subject = _SUBJECT.match(error.message) if error.code == 422 else None
+        if subject is not None:
+            details |= {"kind": subject["kind"], "name": subject["name"]}
+        details = {name: value for name, value in details.items() if value}
     if error.causes:
         details["causes"] = [
             {

@@ -15,6 +15,7 @@ from funcs.api import admission, meta
 from funcs.api.core import NAMESPACE
 from funcs.api.kinds import Kind
 from funcs.api.meta import Object, Objects
+from funcs.api.patch import apply_json
 from funcs.control import scale
 from funcs.control.client import Client, PatchType, Selection, WriteOptions
 from funcs.errors import BadRequest, FieldError, Forbidden, NotFound, UnsupportedMediaType
@@ -144,9 +145,9 @@ class Writing:
         if type is PatchType.JSON:
             if not isinstance(patch, list):
                 raise BadRequest("a JSON patch is a list of operations")
-            if not call.info.subresource:
-                outcome = await self._preview(call, kind, patch, type, options)
-                self.schemas.checked(kind, outcome, options.field_validation)
+            if call.info.subresource != "scale":
+                old = await self.client.get(kind, call.info.name, call.info.scoped)
+                self.schemas.checked(kind, apply_json(old, patch), options.field_validation)
             return patch, []
         if not isinstance(patch, dict):
             raise BadRequest("the body of the patch is not a JSON object")

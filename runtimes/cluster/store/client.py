@@ -38,10 +38,12 @@ _EVENT = ("", "Event")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSettings:
-    """`window`: how many versions of history are kept for watches. `event_ttl`: seconds that core Events are kept."""
+    """`window`: how many versions of history are kept for watches. `queued`: how many writes may wait for the disk.
+    `event_ttl`: seconds that core Events are kept."""
 
     engine: EngineSettings = field(default_factory=EngineSettings)
     window: int = 8192
+    queued: int = 16_384
     event_ttl: float = 3600.0
 
 
@@ -173,7 +175,7 @@ class _Part:
     def open(
         cls, path: Path, kinds: tuple[Kind, ...], clock: Clock, ids: Ids, settings: StoreSettings, synchronous: str
     ) -> _Part:
-        log = SqliteLog(path, synchronous=synchronous, window=settings.window)
+        log = SqliteLog(path, synchronous=synchronous, window=settings.window, queued=settings.queued)
         engine = Engine(kinds, clock, ids, settings.engine, log)
         _restore(engine, log, kinds)
         log.start()

@@ -8,10 +8,12 @@ the newest state of each object. The IO is SQLite's, all of it in the thread.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +23,11 @@ from funcs.errors import FuncsError, Terminal, Unavailable
 
 from .schema import opened, translating
 
+_log = logging.getLogger(__name__)
+
 Done = Callable[[FuncsError | None], None]
 
 _BATCH = 1024
-_QUEUED = 16_384
 
 _INSERT = 'INSERT INTO history (version, "group", kind, namespace, name, deleted, data) VALUES (?, ?, ?, ?, ?, ?, ?)'
 _SUPERSEDED = """
@@ -49,9 +52,9 @@ class Row:
 
 
 class SqliteLog:
-    def __init__(self, path: Path, *, synchronous: str, window: int) -> None:
+    def __init__(self, path: Path, *, synchronous: str, window: int, queued: int) -> None:
         """Opens the file. Raises Terminal, Unavailable."""
-        self._path, self._window = path, window
+        self._path, self._window, self._queued = path, window, queued
         self._connection = opened(path, synchronous)
         (self.floor,) = self._connection.execute("SELECT floor FROM compaction").fetchone()
         self._queue: deque[tuple[Record, Done]] = deque()
@@ -80,8 +83,10 @@ class SqliteLog:
         with self._changed:
             if self._closing:
                 raise Unavailable("the store is closed")
-            if len(self._queue) >= _QUEUED:
-                raise Unavailable(f"{_QUEUED} writes are waiting for the disk", hint="Write less, or to a faster disk.")
+            if len(self._queue) >= self._queued:
+                raise Unavailable(
+                    f"{self._queued} writes are waiting for the disk", hint="Write less, or to a faster disk."
+                )
             self._queue.append((record, done))
             self._changed.notify()
 
@@ -125,10 +130,13 @@ class SqliteLog:
                 self._connection.executemany(_INSERT, [_values(record) for record in records])
         except (Unavailable, Terminal) as error:
             return error
+        except Exception as error:
+            _log.exception("%s: %d writes failed, the first of %s", self._path, len(records), records[0].key)
+            return Unavailable(f"the store {self._path} failed: {error}")
         return None
 
     def _compact(self, floor: int) -> None:
-        """Whether it succeeds is no writer's concern: it is tried again with the next batch."""
+        """No writer waits for it: when it fails, it is tried again with the next batch."""
         try:
             with translating(self._path), _transaction(self._connection):
                 self._connection.execute(_SUPERSEDED, (self.floor, floor))
@@ -136,33 +144,22 @@ class SqliteLog:
                     "DELETE FROM history WHERE deleted AND version > ? AND version <= ?", (self.floor, floor)
                 )
                 self._connection.execute("UPDATE compaction SET floor = ?", (floor,))
-        except (Unavailable, Terminal):
+        except (Unavailable, Terminal) as error:
+            _log.warning("%s was not compacted: %s", self._path, error)
             return
         self.floor = floor
 
 
-class _transaction:  # noqa: N801 - a verb, used as one
-    """BEGIN … COMMIT, or ROLLBACK."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def __enter__(self) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            try:
-                self._connection.execute("COMMIT")
-            except sqlite3.Error:
-                self._roll_back()
-                raise
-        else:
-            self._roll_back()
-
-    def _roll_back(self) -> None:
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _values(record: Record) -> tuple[int, str, str, str, str, int, bytes]:
