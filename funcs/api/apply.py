@@ -66,10 +66,11 @@ def applied(live: Object, config: Object, writer: Writer, *, force: bool) -> Obj
     if not force:
         _refuse_conflicts(altered, others)
     others = [_with_fields(entry, _minus(_fields(entry), altered), writer.time) for entry in others]
-    given_up = _minus(next((_fields(entry) for entry in entries if writer.wrote(entry)), {}), wanted)
+    given_up = next((_fields(entry) for entry in entries if writer.wrote(entry)), {})
+    owned = wanted
     for entry in others:
-        given_up = _minus(given_up, _fields(entry))
-    result: Object = _without(merged, given_up, "", native)
+        owned = _union(owned, _fields(entry))
+    result: Object = _without(merged, _unmentioned(given_up, owned), owned, "", native)
     return _recorded(result, entries, others, wanted, writer)
 
 
@@ -175,35 +176,35 @@ def _merge_items(key: MergeKey, live: list[Any], config: list[Any], native: bool
     return merged + copy.deepcopy(list(given.values()))
 
 
-def _without(value: Any, fields: Fields, field: str, native: bool) -> Any:
-    """`value` less the given fields, and less the parents that this leaves empty."""
+def _without(value: Any, fields: Fields, owned: Fields, field: str, native: bool) -> Any:
+    """`value` less the given fields, and less the parents that this leaves empty, unless they are themselves owned."""
     if not fields:
         return value
     if isinstance(value, dict):
-        return _without_members(value, fields, native)
+        return _without_members(value, fields, owned, native)
     key = merge_key(field, value, native) if isinstance(value, list) else None
     if key is None:
         return value
     kept = []
     for item in value:
-        gone = fields.get(identity(key, item))
+        name = identity(key, item)
+        gone = fields.get(name)
         if gone is None:
             kept.append(item)
         elif "." not in gone:
-            kept.append(
-                _without(item, {name: inner for name, inner in gone.items() if name[2:] not in key}, "", native)
-            )
+            rest = {inner: within for inner, within in gone.items() if inner[2:] not in key}
+            kept.append(_without(item, rest, owned.get(name, {}), "", native))
     return kept
 
 
-def _without_members(value: Object, fields: Fields, native: bool) -> Object:
+def _without_members(value: Object, fields: Fields, owned: Fields, native: bool) -> Object:
     kept = dict(value)
     for element, inner in fields.items():
         name = element[2:]
         if name not in kept or not element.startswith("f:"):
             continue
-        left = _without(kept[name], inner, name, native) if inner else None
-        if left or (left is not None and left == kept[name]):
+        left = _without(kept[name], inner, owned.get(element, {}), name, native) if inner else None
+        if left or element in owned or (left is not None and left == kept[name]):
             kept[name] = left
         else:
             del kept[name]
@@ -211,16 +212,28 @@ def _without_members(value: Object, fields: Fields, native: bool) -> Object:
 
 
 def _minus(left: Fields, right: Fields) -> Fields:
-    """The fields of `left` that are not in `right`; an item counts as owned by whoever owns anything in it."""
+    """The fields of `left` less those of `right`, which as a leaf stands for all that was within."""
     found: Fields = {}
     for name, inner in left.items():
-        if name == ".":
-            if not right:
-                found[name] = inner
-        elif name not in right:
+        if name not in right:
             found[name] = inner
-        elif inner and right[name]:
+        elif name != "." and inner and right[name]:
             rest = _minus(inner, right[name])
+            if rest:
+                found[name] = rest
+    return found
+
+
+def _unmentioned(left: Fields, right: Fields) -> Fields:
+    """The fields of `left` that `right` does not mention: a leaf mentions nothing within, and whoever mentions anything
+    within an item mentions the item."""
+    found: Fields = {}
+    for name, inner in left.items():
+        if name not in right:
+            if name != "." or not right:
+                found[name] = inner
+        elif name != "." and inner:
+            rest = _unmentioned(inner, right[name])
             if rest:
                 found[name] = rest
     return found

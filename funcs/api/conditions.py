@@ -72,12 +72,16 @@ class ConditionSet:
     happy: str = "Ready"
 
     def compute(self, marks: Iterable[Condition], previous: Object, now: float) -> list[Object]:
-        """The `status.conditions` list: `marks` for this pass, unmarked dependents Unknown, the happy one computed."""
+        """The `status.conditions` list: `marks` for this pass, unmarked dependents Unknown, the happy one computed.
+
+        A set without dependents takes the happy condition as it is marked.
+        """
         old = {condition.type: condition for condition in read(previous)}
         marked = {condition.type: condition for condition in marks}
         for dependent in self.dependents:
             marked.setdefault(dependent, Condition(dependent))
-        marked[self.happy] = self._happy([marked[dependent] for dependent in self.dependents])
+        if self.dependents or self.happy not in marked:
+            marked[self.happy] = self._happy([marked[dependent] for dependent in self.dependents])
         return [_render(marked[name], old.get(name), now) for name in sorted(marked)]
 
     def _happy(self, dependents: list[Condition]) -> Condition:

@@ -19,15 +19,18 @@ DEFAULT_TIMEOUT = "1h0m0s"
 
 
 def default_task(request: Request) -> None:
+    _drop_nulls(request.object.get("spec"))
     _default_task_spec(request.object.get("spec"))
 
 
 def default_pipeline(request: Request) -> None:
+    _drop_nulls(request.object.get("spec"))
     _default_pipeline_spec(request.object.get("spec"))
 
 
 def default_task_run(request: Request) -> None:
     spec = _mapping(request.object, "spec")
+    _drop_nulls(spec)
     _default_run(request.object, spec, request)
     if "timeout" not in spec:
         spec["timeout"] = _default_timeout(request)
@@ -39,6 +42,7 @@ def default_task_run(request: Request) -> None:
 
 def default_pipeline_run(request: Request) -> None:
     spec = _mapping(request.object, "spec")
+    _drop_nulls(spec)
     _default_run(request.object, spec, request)
     timeouts = _mapping(spec, "timeouts")
     if "pipeline" not in timeouts:
@@ -83,9 +87,10 @@ def _default_param_spec(param: Object) -> None:
         param["default"] = normal_value(param["default"])
     if not param.get("type"):
         param["type"] = "object" if param.get("properties") else type_of(param.get("default", ""))
-    for name, prop in (param.get("properties") or {}).items():
+    properties = param.get("properties")
+    for prop in properties.values() if isinstance(properties, dict) else ():
         if isinstance(prop, dict) and not prop.get("type"):
-            param["properties"][name]["type"] = "string"
+            prop["type"] = "string"
 
 
 def _default_reference(reference: Any, kind: str) -> None:
@@ -122,6 +127,15 @@ def _normalise_values(items: Any, field: str) -> None:
     for item in _objects(items):
         if field in item:
             item[field] = normal_value(item[field])
+
+
+def _drop_nulls(found: Any) -> None:
+    """A null is a field that was not given, as in Go."""
+    if isinstance(found, dict):
+        for field in [field for field, value in found.items() if value is None]:
+            del found[field]
+    for value in found.values() if isinstance(found, dict) else found if isinstance(found, list) else ():
+        _drop_nulls(value)
 
 
 def _mapping(obj: Object, field: str) -> Object:

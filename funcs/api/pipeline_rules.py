@@ -7,11 +7,12 @@ refused by name, never ignored. Source: Tekton Pipelines' pkg/apis/pipeline/v1 (
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import msgspec
 
-from funcs.errors import FieldError
+from funcs.errors import FieldError, Invalid
 
 from . import duration, meta, names
 from . import pipeline_views as views
@@ -50,11 +51,37 @@ def _checked(request: Request, view: type[msgspec.Struct], check: Callable[[Obje
     """Shape first: a rule may then take the types of known fields for granted."""
     if request.subresource or meta.is_deleting(request.object):
         return []
+    return list(_misshapen(request.object, view, "")) or list(check(request.object))
+
+
+def _misshapen(raw: Any, view: type[msgspec.Struct], at: str) -> Problems:
     try:
-        msgspec.convert(request.object, view)
+        msgspec.convert(raw, view)
     except msgspec.ValidationError as error:
-        return [FieldError(str(error).replace("`$", "`"))]
-    return list(check(request.object))
+        words, _, place = str(error).partition(" - at `$")
+        yield FieldError(f"invalid value: {words}", f"{at}{place.rstrip('`')}".removeprefix("."))
+        return
+    for field, inner in _PARTS.get(view, ()):
+        found = raw.get(field)
+        if isinstance(found, list):
+            for index, element in enumerate(found):
+                yield from _misshapen(element, inner, f"{at}.{field}[{index}]")
+        elif found is not None:
+            yield from _misshapen(found, inner, f"{at}.{field}")
+
+
+_PARTS: Mapping[type[msgspec.Struct], tuple[tuple[str, type[msgspec.Struct]], ...]] = {
+    views.Task: (("spec", views.TaskSpec),),
+    views.Pipeline: (("spec", views.PipelineSpec),),
+    views.TaskRun: (("spec", views.TaskRunSpec),),
+    views.PipelineRun: (("spec", views.PipelineRunSpec),),
+    views.TaskRunSpec: (("taskSpec", views.TaskSpec),),
+    views.PipelineRunSpec: (("pipelineSpec", views.PipelineSpec),),
+    views.PipelineSpec: (("tasks", views.PipelineTask), ("finally", views.PipelineTask)),
+    views.PipelineTask: (("taskSpec", views.TaskSpec),),
+    views.TaskSpec: (("steps", views.Container), ("sidecars", views.Container), ("stepTemplate", views.Container)),
+}
+"""What a view leaves raw, and what it must be."""
 
 
 def _task_run(obj: Object, request: Request) -> Problems:
@@ -67,7 +94,7 @@ def _task_run(obj: Object, request: Request) -> Problems:
     yield from _bindings(spec.get("workspaces"))
     yield from _timeout(spec.get("timeout"), "spec.timeout")
     yield from _non_negative(spec.get("retries"), "spec.retries")
-    yield from absent(spec, ("debug", "stepSpecs", "sidecarSpecs"), "spec")
+    yield from absent(spec, ("debug", "computeResources", "stepSpecs", "sidecarSpecs"), "spec")
     if spec.get("status") and spec["status"] not in TASK_RUN_STATUSES:
         yield FieldError(f"invalid value: {spec['status']} should be {' or '.join(TASK_RUN_STATUSES)}", "spec.status")
     if spec.get("statusMessage") and not spec.get("status"):
@@ -89,7 +116,7 @@ def _pipeline_run(obj: Object, request: Request) -> Problems:
     yield from _bindings(spec.get("workspaces"))
     yield from _timeouts(spec.get("timeouts") or {})
     for index, found in enumerate(spec.get("taskRunSpecs") or []):
-        yield from absent(found, ("stepSpecs", "sidecarSpecs"), f"spec.taskRunSpecs[{index}]")
+        yield from absent(found, ("computeResources", "stepSpecs", "sidecarSpecs"), f"spec.taskRunSpecs[{index}]")
         yield from _timeout(found.get("timeout"), f"spec.taskRunSpecs[{index}].timeout")
     if spec.get("status") and spec["status"] not in PIPELINE_RUN_STATUSES:
         yield FieldError(
@@ -351,7 +378,7 @@ def _timeout(text: str | None, at: str) -> Problems:
     try:
         if duration.parse(text) < 0:
             yield FieldError(f"invalid value: {text} should be >= 0", at)
-    except ValueError as error:
+    except Invalid as error:
         yield FieldError(f"invalid value: {error}", at)
 
 

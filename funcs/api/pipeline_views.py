@@ -1,7 +1,8 @@
 """Typed views of tekton.dev/v1: what is read and decided upon.
 
 Law: containers (steps, sidecars, templates, volumes) stay raw, as every foreign spec does; admission has normalised
-values (a param is a string, a list of strings or a mapping of strings). Durations stay text. No IO.
+values (a param is a string, a list of strings or a mapping of strings). Durations stay text. Fields that funcs refuses
+are here too, so that no schema drops them before they are refused. No IO.
 """
 
 from __future__ import annotations
@@ -77,6 +78,40 @@ class Reference(View, frozen=True):
     params: tuple[Param, ...] = ()
 
 
+class Mount(View, frozen=True):
+    name: str = ""
+    mount_path: str = ""
+    sub_path: str = ""
+    read_only: bool = False
+
+
+class WorkspaceUsage(View, frozen=True):
+    """A step's own word on a workspace (isolation)."""
+
+    name: str
+    mount_path: str = ""
+
+
+class Container(View, frozen=True):
+    """What is decided upon in a step, sidecar or template; the rest of it stays raw."""
+
+    name: str = ""
+    image: str = ""
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    working_dir: str = ""
+    script: str = ""
+    env: tuple[Raw, ...] = ()
+    env_from: tuple[Raw, ...] = ()
+    volume_mounts: tuple[Mount, ...] = ()
+    workspaces: tuple[WorkspaceUsage, ...] = ()
+    on_error: str = ""
+    timeout: str | None = None
+    stdout_config: Raw | None = None
+    stderr_config: Raw | None = None
+    compute_resources: Raw | None = None
+
+
 class TaskSpec(View, frozen=True):
     params: tuple[ParamSpec, ...] = ()
     display_name: str = ""
@@ -108,6 +143,9 @@ class TaskRunSpec(View, frozen=True):
     workspaces: tuple[WorkspaceBinding, ...] = ()
     compute_resources: Raw | None = None
     managed_by: str = ""
+    debug: Raw | None = None
+    step_specs: tuple[Raw, ...] = ()
+    sidecar_specs: tuple[Raw, ...] = ()
 
 
 class TaskRunStatus(View, frozen=True):
@@ -148,6 +186,10 @@ class PipelineTask(View, frozen=True):
     workspaces: tuple[PipelineTaskWorkspace, ...] = ()
     timeout: str | None = None
     on_error: str = ""
+    when: tuple[Raw, ...] = ()
+    matrix: Raw | None = None
+    pipeline_ref: Raw | None = None
+    pipeline_spec: Raw | None = None
 
 
 class PipelineResult(View, frozen=True):
@@ -197,6 +239,8 @@ class PipelineTaskRunSpec(View, frozen=True):
     metadata: Raw | None = None
     compute_resources: Raw | None = None
     timeout: str | None = None
+    step_specs: tuple[Raw, ...] = ()
+    sidecar_specs: tuple[Raw, ...] = ()
 
 
 class PipelineRunSpec(View, frozen=True):

@@ -229,7 +229,8 @@ class _Parser:
             found = _TOKEN.match(self._text, position)
             if found is None:
                 raise self._problem("unexpected character", position)
-            yield found[0].strip(), position, found["word"] is not None
+            token = found[0].strip()
+            yield token, found.end() - len(token), found["word"] is not None
             position = found.end()
 
     def _requirement(self) -> Requirement:

@@ -5,6 +5,12 @@ Law: pure; config maps are arguments. Sources: Knative serving's CRDs and the AP
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import msgspec
+
+from . import serving_defaults, serving_validation, serving_views
+from .admission import Rules
 from .kinds import Column, Kind
 
 _READY = (
@@ -58,3 +64,18 @@ POD_AUTOSCALER = Kind(
 )  # fmt: skip
 
 KINDS: tuple[Kind, ...] = (SERVICE, CONFIGURATION, REVISION, ROUTE, POD_AUTOSCALER)
+
+VIEWS: Mapping[Kind, type[msgspec.Struct]] = {
+    SERVICE: serving_views.Service,
+    CONFIGURATION: serving_views.Configuration,
+    REVISION: serving_views.Revision,
+    ROUTE: serving_views.Route,
+    POD_AUTOSCALER: serving_views.PodAutoscaler,
+}
+
+RULES: Mapping[Kind, Rules] = {
+    SERVICE: Rules(serving_defaults.default_service, serving_validation.validate_service),
+    CONFIGURATION: Rules(serving_defaults.default_configuration, serving_validation.validate_configuration),
+    REVISION: Rules(serving_defaults.default_revision, serving_validation.validate_revision),
+    ROUTE: Rules(serving_defaults.default_route, serving_validation.validate_route),
+}

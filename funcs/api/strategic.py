@@ -56,8 +56,8 @@ def _merge_list(name: str, old: list[Any], patch: list[Any]) -> list[Any]:
         return copy.deepcopy(items)
     deletions = [item for item in items if isinstance(item, dict) and _directive(item) == "delete"]
     additions = [item for item in items if item not in deletions]
-    key = merge_key(name, old + deletions, native=True)
-    if key is None or (merge_key(name, additions, native=True) != key and additions):
+    key = merge_key(name, items or old, native=True)
+    if key is None or (old and merge_key(name, old, native=True) != key):
         if deletions:
             raise BadRequest(f'"$patch: delete" in "{name}": the items of that list are not merged by a key')
         return [merge({}, item) if isinstance(item, dict) else item for item in items]

@@ -64,7 +64,7 @@ class LazyGroup(click.Group):
 
             near = get_close_matches(args[0], [*COMMANDS, *ALIASES], n=1) if args else []
             if near:
-                error.message += f" Did you mean `{near[0]}`?"
+                raise click.UsageError(f"{error.message} Did you mean `{near[0]}`?", ctx) from None
             raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from funcs.platform.places import Isolation
+
 from .wiring import Wiring, pass_wiring, say
 
 
@@ -17,13 +19,13 @@ from .wiring import Wiring, pass_wiring, say
 )
 @click.option("--isolation", type=click.Choice(["auto", "crun", "process"]), default="auto", show_default=True)
 @pass_wiring
-def command(wiring: Wiring, any_port: bool, isolation: str, **ports: int) -> None:
+def command(wiring: Wiring, /, any_port: bool, isolation: Isolation, **ports: int) -> None:
     """Start the embedded platform and wait until it is ready."""
     from funcs.platform import laptop
-    from funcs.platform.places import Ports
+    from funcs.platform.places import Ports, cache_root
 
     chosen = {name.removesuffix("_port"): 0 if any_port else port for name, port in ports.items()}
-    record = laptop.up(wiring.places, Ports(**chosen), isolation=isolation)
+    record = laptop.up(wiring.places, Ports(**chosen), cache_root(wiring.environ), isolation=isolation)
     say(f'The cluster "{record.name}" is up. Pods are run by: {laptop.runtime(wiring.places)}')
     say(f"  functions  http://<name>.<namespace>.localhost:{record.ports.gateway}")
     say(f"  broker     http://localhost:{record.ports.broker}/default/default")

@@ -43,12 +43,12 @@ class Wiring:
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:
         """A Client of the embedded cluster. Raises NotFound, Unavailable."""
-        from funcs.kube import connect
+        from funcs.kube import HttpClient, from_kubeconfig
 
         self.record  # noqa: B018  says how to start the cluster when there is none
         if not self.places.kubeconfig.exists():
             raise Unavailable("the cluster has never been up", hint="Run `funcs up`.")
-        client = await connect(self.places.kubeconfig)
+        client = HttpClient(await from_kubeconfig(self.places.kubeconfig))
         try:
             yield client
         finally:

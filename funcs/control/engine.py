@@ -61,7 +61,8 @@ class Log(Protocol):
     """Where writes become durable, in the order given."""
 
     def append(self, record: Record, done: Callable[[FuncsError | None], None]) -> None:
-        """`done` is called on the event loop, in order; after a failure, no later record of the same epoch is kept."""
+        """`done` is called on the event loop, in order and not before this returns; after a failure, no later record of
+        the same epoch is kept. Raises Unavailable when too much is queued."""
         ...
 
 
@@ -133,8 +134,11 @@ class Engine:
     def settle(self, version: int) -> None:
         """Say that the state put back is that of `version`, and that watches can start there at the earliest."""
         for shelf in self._shelves.values():
-            shelf.settle()
-            shelf.floor = version
+            shelf.settle(version)
+        self.resume(version)
+
+    def resume(self, version: int) -> None:
+        """Count on from `version`."""
         self._version = self._numbered = version
 
     async def close(self) -> None:
@@ -285,24 +289,24 @@ class Engine:
             raise BadRequest(
                 f'{kind.resource} "{key}" is {len(data)} bytes, more than {LARGEST}', reason="RequestEntityTooLarge"
             )
-        self._numbered = version
         last = Entry(key, version, data, meta.labels(outcome.object))
-        after = None if outcome.gone else last
-        change = Change(version, before, after, last)
-        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        pending = self._pending[kind, key] = _Pending(after, stored)
-        self._in_flight[version] = pending
-        if self._log is None:
-            self._stored(kind, change, pending)
-        else:
+        change = Change(version, before, None if outcome.gone else last, last)
+        pending = _Pending(change.after, asyncio.get_running_loop().create_future())
+        if self._log is not None:
             record = Record(version, kind, key, data, outcome.gone, self._epoch)
             self._log.append(record, lambda error: self._answered(kind, change, pending, record.epoch, error))
-        return stored
+        self._numbered = version
+        self._pending[kind, key] = self._in_flight[version] = pending
+        if self._log is None:
+            self._stored(kind, change, pending)
+        return pending.stored
 
     def _answered(self, kind: Kind, change: Change, pending: _Pending, epoch: int, error: FuncsError | None) -> None:
+        if epoch != self._epoch:
+            return  # it failed with its epoch
         if error is None:
             self._stored(kind, change, pending)
-        elif epoch == self._epoch:
+        else:
             self._fall_back(error)
 
     def _stored(self, kind: Kind, change: Change, pending: _Pending) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from funcs.api import meta
 from funcs.api.kinds import Kind
 from funcs.api.meta import Key, Object
 from funcs.errors import FuncsError, NotFound
@@ -21,7 +22,7 @@ from funcs.errors import FuncsError, NotFound
 from .client import Client
 from .clock import Clock
 from .controller import Controller, Watch
-from .informer import Informer, Informers
+from .informer import Informer, Informers, Listener
 from .queue import Action, Queue, action_after
 
 log = logging.getLogger(__name__)
@@ -42,16 +43,23 @@ class Post:
             self.queue.add_after(key, again.after)
 
 
-def posts_for(controllers: Iterable[Controller], informers: Informers, clock: Clock) -> list[Post]:
-    """A queue for each controller, fed by the mirrors of the kinds that it watches."""
+def posts_for(
+    controllers: Iterable[Controller],
+    informers: Informers,
+    clock: Clock,
+    wrap: Callable[[str, Listener], Listener] = lambda name, listener: listener,
+) -> list[Post]:
+    """A queue for each controller, fed by the mirrors of the kinds that it watches through listeners that `wrap` may
+    guard."""
     posts = [Post(controller, Queue(clock)) for controller in controllers]
     for post in posts:
         for watch in post.controller.watches:
-            informers.mirror(watch.kind).listeners.append(_feeding(post.queue, watch))
+            listener = wrap(post.controller.name, _feeding(post.queue, watch))
+            informers.mirror(watch.kind).listeners.append(listener)
     return posts
 
 
-def _feeding(queue: Queue, watch: Watch) -> Callable[[Object | None, Object | None], None]:
+def _feeding(queue: Queue, watch: Watch) -> Listener:
     def feed(old: Object | None, new: Object | None) -> None:
         for obj in (old, new):
             if obj is not None:
@@ -75,7 +83,7 @@ class Loop:
         clock: Clock,
         random: Callable[[], float],
     ) -> None:
-        self._posts = posts_for(controllers, informers, clock)
+        self._posts = posts_for(controllers, informers, clock, _guarded)
         self._informers: dict[Kind, Informer] = {
             kind: Informer(kind, informers.mirror(kind), client, clock, random) for kind in informers.kinds
         }
@@ -99,14 +107,23 @@ class Loop:
         async with asyncio.TaskGroup() as tasks:
             for informer in self._informers.values():
                 tasks.create_task(informer.run())
-            await self.synced()
+            await self._listed()
             for post in self._posts:
                 tasks.create_task(post.queue.run())
                 for _ in range(post.controller.concurrency):
                     tasks.create_task(_work(post))
 
     async def synced(self) -> None:
-        """Once every kind has been listed."""
+        """Once every kind has been listed. Raises what the loop failed with, if it fails before."""
+        async with asyncio.TaskGroup() as tasks:
+            listed = tasks.create_task(self._listed())
+            if self._task is not None:
+                await asyncio.wait((listed, self._task), return_when=asyncio.FIRST_COMPLETED)
+                if not listed.done():
+                    listed.cancel()
+                    self._task.result()
+
+    async def _listed(self) -> None:
         for informer in self._informers.values():
             await informer.synced.wait()
 
@@ -119,6 +136,18 @@ class Loop:
     def idle(self) -> bool:
         """No controller has anything to do now."""
         return all(post.queue.idle for post in self._posts)
+
+
+def _guarded(name: str, listener: Listener) -> Listener:
+    """An object that a controller cannot read must not end the watch for everybody."""
+
+    def listen(old: Object | None, new: Object | None) -> None:
+        try:
+            listener(old, new)
+        except Exception:
+            log.exception("%s cannot tell whom %s concerns", name, meta.key(new or old or {}))
+
+    return listen
 
 
 async def _work(post: Post) -> None:

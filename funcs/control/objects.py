@@ -222,10 +222,14 @@ def _finish(
         new["metadata"]["generation"] = meta.generation(old) + 1
     if owners is not None:
         new["metadata"]["managedFields"] = owners
-    elif not patch.same(new, old):
+    elif _differs(new, old):
         new = apply.updated(old, new, _writer(kind, moment, "Update", subresource))
     gone = meta.is_deleting(new) and not meta.finalizers(new) and not _has_grace(new)
-    return Outcome(object=new, changed=gone or not patch.same(new, old), gone=gone, warnings=warnings)
+    return Outcome(object=new, changed=gone or _differs(new, old), gone=gone, warnings=warnings)
+
+
+def _differs(new: Object, old: Object) -> bool:
+    return new != old or not patch.same(new, old)
 
 
 def _desired(obj: Object) -> Object:

@@ -113,7 +113,12 @@ class Queue:
                 return key
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
-            await waiter
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                if waiter.done() and not waiter.cancelled():
+                    self._wake_worker()  # it was meant for whoever waits next
+                raise
 
     async def run(self) -> None:
         """Bring up keys when they are due, until cancelled."""
@@ -134,6 +139,7 @@ class Queue:
         finally:
             alarm.cancel()
             earlier.cancel()
+            await asyncio.wait((alarm, earlier))
 
     def _promote(self) -> None:
         now = self._clock.monotonic()

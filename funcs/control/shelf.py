@@ -67,10 +67,11 @@ class Shelf:
             self._forget(len(self._history) - self._window)
         self.wake()
 
-    def settle(self) -> None:
-        """Forget the history: what is here now is where watches can start."""
+    def settle(self, version: int) -> None:
+        """Forget the history: what is here now is the state of `version`, where watches can start."""
         if self._history:
             self._forget(len(self._history))
+        self.floor = version
 
     def wake(self) -> None:
         waiting, self._waiting = self._waiting, set()

@@ -92,6 +92,7 @@ class Watching:
         finally:
             alarm.cancel()
             self._shelf.leave(news)
+            await asyncio.wait((alarm,))
         return news.done() or deadline is None or self._clock.monotonic() < deadline
 
     def _event(self, change: Change) -> WatchEvent | None:

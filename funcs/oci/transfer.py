@@ -7,8 +7,8 @@ A manifest is named only when all of it is in place. IO: through the layout and 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from funcs.errors import NotFound
@@ -20,7 +20,6 @@ from .reference import Reference
 from .registry import Registry
 
 PARALLEL = 4
-BASE_REPOSITORY = "dev.funcs.layer.repository"
 _CHUNK = 1024 * 1024
 
 
@@ -39,20 +38,28 @@ def silent(progress: Progress) -> None:
     """For those who do not want to know."""
 
 
-async def push(
-    registry: Registry, layout: Layout, image: Descriptor, target: Reference, report: Report = silent
-) -> Descriptor:
-    """Push an image (or index with all below it) from the layout; names it by the target's tag, or by digest.
+@dataclass(frozen=True, slots=True)
+class Push:
+    """How an image is pushed. `mounts`: digest → repository of the same registry that may have it already."""
 
-    Layers whose `dev.funcs.layer.repository` annotation names a repository of the same registry are mounted from
-    there; a blob that is nowhere raises NotFound.
+    mounts: Mapping[str, str] = field(default_factory=dict)
+    report: Report = silent
+
+
+async def push(
+    registry: Registry, layout: Layout, image: Descriptor, target: Reference, how: Push | None = None
+) -> Descriptor:
+    """Push an image (or an index with all below it), named by the target's tag, else by its digest.
+
+    Blobs that the target has need not be in the layout; raises NotFound for one that is nowhere.
     """
+    how = how or Push()
     data = layout.read(image.digest)
     below = model.children(data, image.media_type, image.digest)
     for child in [child for child in below if child.media_type in model.MANIFESTS | model.INDEXES]:
-        await push(registry, layout, child, Reference(target.registry, target.repository), report)
+        await push(registry, layout, child, Reference(target.registry, target.repository), how)
     blobs = [child for child in below if child.media_type not in model.MANIFESTS | model.INDEXES]
-    await _each(blobs, lambda blob: _push_blob(registry, layout, blob, target, report))
+    await _each(blobs, lambda blob: _push_blob(registry, layout, blob, target, how))
     return await registry.put_manifest(target, data, image.media_type)
 
 
@@ -97,12 +104,12 @@ def choose(index: Index, platform: Platform, source: Reference) -> Descriptor:
     raise NotFound(f"{source} has no image for {platform}; it has {', '.join(offered) or 'none'}", reason="NoPlatform")
 
 
-async def _push_blob(registry: Registry, layout: Layout, blob: Descriptor, target: Reference, report: Report) -> None:
+async def _push_blob(registry: Registry, layout: Layout, blob: Descriptor, target: Reference, how: Push) -> None:
     moved = False
     if not await registry.has_blob(target, blob.digest, write=True):
-        mount = blob.annotations.get(BASE_REPOSITORY, "")
-        moved = await registry.push_blob(target, blob, _reader(layout, blob), mount_from=mount)
-    report(Progress(blob, moved=moved))
+        source = how.mounts.get(blob.digest, "")
+        moved = await registry.push_blob(target, blob, _reader(layout, blob), mount_from=source)
+    how.report(Progress(blob, moved=moved))
 
 
 def _reader(layout: Layout, blob: Descriptor) -> Callable[[], AsyncIterator[bytes]]:
@@ -122,12 +129,12 @@ async def _chunks(path: Path) -> AsyncIterator[bytes]:
             yield chunk
 
 
-async def _each(blobs: Iterable[Descriptor], work: Callable[[Descriptor], object]) -> None:
+async def _each(blobs: Iterable[Descriptor], work: Callable[[Descriptor], Awaitable[None]]) -> None:
     slots = asyncio.Semaphore(PARALLEL)
 
     async def one(blob: Descriptor) -> None:
         async with slots:
-            await work(blob)  # type: ignore[misc]
+            await work(blob)
 
     try:
         async with asyncio.TaskGroup() as group:

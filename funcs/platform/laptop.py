@@ -13,19 +13,21 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from funcs.errors import AlreadyExists, Conflict, FuncsError, Timeout, Unavailable
+from runtimes.cluster.node.cleanup import stop_all
 
 from . import supervisor
-from .places import Places, Ports, Record
+from .places import Isolation, Places, Ports, Record
+from .prepare import prepare
 
 _UP_DEADLINE = 60.0
 _DOWN_DEADLINE = 60.0
+_POD_GRACE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,9 @@ class Status:
         return self.supervisor is not None and set(self.ready) == set(supervisor.PARTS)
 
 
-def up(places: Places, ports: Ports, *, deadline: float = _UP_DEADLINE) -> Record:
+def up(
+    places: Places, ports: Ports, cache: Path, *, isolation: Isolation = "auto", deadline: float = _UP_DEADLINE
+) -> Record:
     """Start the cluster and wait until it is ready. Raises AlreadyExists, Unavailable, Timeout, Invalid."""
     places.create()
     found = status(places) if places.record.exists() else None
@@ -52,7 +56,11 @@ def up(places: Places, ports: Ports, *, deadline: float = _UP_DEADLINE) -> Recor
             reason="AlreadyRunning",
             hint="`funcs status` shows it, `funcs down` stops it.",
         )
-    record = found.record if found else _first_record(places, ports)
+    record = found.record if found else _first_record(places, ports, cache)
+    if (record.isolation, record.cache) != (isolation, cache):
+        record = msgspec.structs.replace(record, isolation=isolation, cache=cache)
+        places.write_record(record)
+    prepare(places, record)
     launch(places, deadline)
     return record
 
@@ -76,7 +84,7 @@ def launch(places: Places, deadline: float) -> None:
         os.close(reading)
 
 
-def down(places: Places, stop_pods: Callable[[], None], *, purge: bool = False) -> bool:
+def down(places: Places, *, purge: bool = False) -> bool:
     """Stop everything; with `purge` remove the state too. False if nothing ran."""
     state = supervisor.read_state(places)
     ran = False
@@ -90,7 +98,7 @@ def down(places: Places, stop_pods: Callable[[], None], *, purge: bool = False) 
                 if not pid.wait(_DOWN_DEADLINE):
                     pid.signal(signal.SIGKILL)
         (places.run / "supervisor.json").unlink(missing_ok=True)
-    stop_pods()
+    stop_all(places.root, _POD_GRACE)
     if purge:
         shutil.rmtree(places.root, ignore_errors=False)
     if places.run.exists() and places.run.parent != places.root:
@@ -109,9 +117,17 @@ def status(places: Places) -> Status:
     return Status(record, running, parts, tuple(name for name in state.ready if name in parts))
 
 
-def _first_record(places: Places, ports: Ports) -> Record:
+def runtime(places: Places) -> str:
+    """What runs pods here, as the node found it out; "unknown" before it has."""
+    try:
+        return (places.run / "runtime").read_text().strip()
+    except FileNotFoundError:
+        return "unknown"
+
+
+def _first_record(places: Places, ports: Ports, cache: Path) -> Record:
     node = socket.gethostname().split(".")[0].lower() or "laptop"
-    record = Record(name=places.root.name, node=node, ports=supervisor.choose(ports))
+    record = Record(name=places.root.name, node=node, ports=supervisor.choose(ports), cache=cache)
     places.write_record(record)
     return record
 

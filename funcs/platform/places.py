@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,7 @@ import msgspec
 from funcs.errors import Invalid, NotFound
 
 FORMAT = 1
+Isolation = Literal["auto", "crun", "process"]
 _SOCKET_LIMIT = 100  # a unix socket's path holds 108 bytes, its name included
 
 
@@ -31,12 +33,13 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """`cluster.json`: what was decided at the first start and never changes by itself."""
+    """`cluster.json`: what was decided at the first start. `cache` is the build cache's directory."""
 
     name: str
     node: str
     ports: Ports
-    isolation: Literal["auto", "crun", "process"] = "auto"
+    cache: Path
+    isolation: Isolation = "auto"
 
     @property
     def registry(self) -> str:
@@ -118,20 +121,30 @@ class Places:
     def read_record(self) -> Record:
         """Raises NotFound before the first `funcs up`."""
         try:
-            return msgspec.json.decode(self.record.read_bytes(), type=Record)
+            return msgspec.json.decode(self.record.read_bytes(), type=Record, dec_hook=_path)
         except FileNotFoundError:
             raise NotFound(f"there is no cluster in {self.root}", hint="Run `funcs up`.") from None
         except msgspec.DecodeError as error:
             raise Invalid(f"{self.record} is damaged: {error}", hint="Restore it, or `funcs down --purge`.") from error
 
     def write_record(self, record: Record) -> None:
-        write_atomically(self.record, msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
+        write_atomically(self.record, msgspec.json.format(msgspec.json.encode(record, enc_hook=str), indent=2) + b"\n")
 
 
-def state_root(environ: dict[str, str], cluster: str = "default") -> Path:
+def _path(type: type, value: object) -> Path:
+    return Path(str(value))
+
+
+def state_root(environ: Mapping[str, str], cluster: str = "default") -> Path:
     """`$XDG_STATE_HOME/funcs/<cluster>`."""
     base = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME") or "~").expanduser() / ".local" / "state")
     return Path(base) / "funcs" / cluster
+
+
+def cache_root(environ: Mapping[str, str]) -> Path:
+    """`$XDG_CACHE_HOME/funcs`."""
+    base = environ.get("XDG_CACHE_HOME") or str(Path(environ.get("HOME") or "~").expanduser() / ".cache")
+    return Path(base) / "funcs"
 
 
 def check_format(root: Path) -> None:

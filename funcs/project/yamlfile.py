@@ -21,6 +21,10 @@ LARGEST = 256 * 1024  # bytes
 _DEEPEST = 32
 _MOST_VALUES = 20_000
 
+_TAGS = frozenset(
+    f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp")
+)
+
 Lines = dict[str, int]
 
 
@@ -65,6 +69,8 @@ class _Reading:
         self._left -= 1
         if self._left < 0 or depth > _DEEPEST:
             raise Invalid(f"{self._what} has more than {_MOST_VALUES} values, aliases counted each time")
+        if node.tag not in _TAGS:
+            raise self._wrong(node, f"the tag {node.tag!r} is not for this file")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, depth)
         if isinstance(node, yaml.SequenceNode):
@@ -93,15 +99,16 @@ class _Reading:
 
 
 def _lines_of(node: Any) -> Lines:
+    """A field's line is that of its key."""
     lines: Lines = {}
-    ahead = [(node, "")]
+    ahead = [(node, "", node.start_mark.line + 1)] if node is not None else []
     while ahead and len(lines) < _MOST_VALUES:
-        found, path = ahead.pop()
-        if found is None:
-            continue
-        lines[path] = found.start_mark.line + 1
+        found, path, line = ahead.pop()
+        lines[path] = line
         if isinstance(found, yaml.MappingNode):
-            ahead += [(value, f"{path}.{key.value}" if path else str(key.value)) for key, value in found.value]
+            for key, value in found.value:
+                ahead.append((value, f"{path}.{key.value}" if path else str(key.value), key.start_mark.line + 1))
         elif isinstance(found, yaml.SequenceNode):
-            ahead += [(value, f"{path}[{index}]") for index, value in enumerate(found.value)]
+            for index, value in enumerate(found.value):
+                ahead.append((value, f"{path}[{index}]", value.start_mark.line + 1))
     return lines

@@ -36,6 +36,8 @@ class PipelineRuns:
         run = self.cache.get(pipeline.PIPELINE_RUN, key.name, key.namespace)
         if run is None or meta.is_deleting(run) or outcomes.is_done(run) or is_foreign(run):
             return None
+        if await self._label(run):
+            return None
         plan = await self._plan(run)
         for name, message in plan.cancel.items():
             await self._cancel(Key(key.namespace, name), message)
@@ -43,6 +45,15 @@ class PipelineRuns:
             plan = await self._start(run, plan)
         await writing.write_status(self.client, pipeline.PIPELINE_RUN, run, plan.status)
         return None if plan.again is None else LookAgain(max(plan.again, 0.0))
+
+    async def _label(self, run: Object) -> bool:
+        """A run carries its pipeline's name; whether that had to be written (which brings the run back here)."""
+        name = (meta.spec(run).get("pipelineRef") or {}).get("name") or meta.name(run)
+        if meta.labels(run).get(children.LABEL_PIPELINE) == name:
+            return False
+        body = {"metadata": {"labels": {children.LABEL_PIPELINE: name}}}
+        await self.client.patch(pipeline.PIPELINE_RUN, meta.name(run), body, meta.namespace(run))
+        return True
 
     async def _plan(self, run: Object) -> Plan:
         now = self.clock.now()

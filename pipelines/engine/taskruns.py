@@ -79,7 +79,8 @@ class TaskRuns:
     async def _pod(self, run: Object) -> Object | None:
         name = pods.pod_name(run)
         pod = self.cache.get(core.POD, name, meta.namespace(run))
-        if pod is None and meta.status(run).get("podName") == name:
+        expected = meta.status(run).get("podName") == name or meta.spec(run).get("status") == attempts.CANCELLED
+        if pod is None and expected:
             try:
                 pod = await self.client.get(core.POD, name, meta.namespace(run))
             except NotFound:

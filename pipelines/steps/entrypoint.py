@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import Literal
 
 from funcs.api import duration, meta
-from funcs.errors import BadRequest, FuncsError
+from funcs.errors import BadRequest, FuncsError, Invalid
 
 BINARY = "/tekton/bin/entrypoint"
 RUN = "/tekton/run"
@@ -214,7 +214,7 @@ def _step(values: dict[str, str], credentials: tuple[Credential, ...], args: tup
 def _seconds(text: str) -> float:
     try:
         return duration.parse(text)
-    except ValueError as error:
+    except Invalid as error:
         raise BadRequest(f"entrypoint flag -timeout: {error}") from error
 
 

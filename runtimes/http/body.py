@@ -39,18 +39,20 @@ class Body:
         self.complete = False
         self.received = 0
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes) -> bool:
+        """Whether anybody may still read it."""
         if self._error is not None:
-            return
+            return False
         self.received += len(data)
         if self._limit is not None and self.received > self._limit:
             self.fail(TooLarge(f"the body is larger than {self._limit} bytes"))
-            return
+            return False
         self._chunks.append(data)
         self._held += len(data)
         if self._held > self._high:
             self._source.pause_body()
         self._wake()
+        return True
 
     def finish(self) -> None:
         self.complete = True

@@ -35,12 +35,40 @@ class Runners:
     def start(self, work: Work, done: Done) -> Runner | None:
         """Step `work` now; `done(runner, result, error)` is called when it ends, perhaps before this returns.
 
-        Gives back the runner if it is not done, for `cancel`. Not to be called from inside a task. `done` may call
-        `runner.then` to have more work done in the same task and context.
+        Gives back the runner if it is not done, for `cancel`. `done` may call `runner.then` to have more work done in
+        the same task and context. From inside a task, the first step waits a turn too.
         """
         spare = self._spare
         runner = spare.pop() if spare else self._new()
-        return runner if runner.start(work, done) else None
+        task, context = runner.task, runner.context
+        while True:
+            result = error = None
+            try:
+                _enter_task(self._loop, task)
+            except RuntimeError:  # called from inside another task: let our own take the first step, too
+                return runner.go_on(work, done)
+            try:
+                yielded = context.run(work.send, None)
+            except StopIteration as stop:
+                result = stop.value
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as exc:
+                error = exc
+            else:
+                return runner.go_on(work, done, yielded)
+            finally:
+                _leave_task(self._loop, task)
+            done(runner, result, error)
+            if runner.next is None:
+                break
+            work, done = runner.next
+            runner.next = None
+        if context == self._context and not task.cancelling() and len(spare) < SPARE:
+            spare.append(runner)
+        else:
+            task.cancel()
+        return None
 
     async def close(self) -> None:
         """Cancel what still runs, and wait for it."""
@@ -71,52 +99,31 @@ class Runners:
 class Runner(Coroutine[Any, Any, None]):
     """One task, and the coroutine of that task."""
 
-    __slots__ = ("_done", "_loop", "_next", "_owner", "_parked", "_work", "_yielded", "context", "task")
+    __slots__ = ("_done", "_loop", "_owner", "_parked", "_work", "_yielded", "context", "next", "task")
 
     def __init__(self, owner: Runners, loop: asyncio.AbstractEventLoop, context: Context) -> None:
         self._owner = owner
         self._loop = loop
         self._work: Work | None = None
         self._done: Done | None = None
-        self._next: tuple[Work, Done] | None = None
+        self.next: tuple[Work, Done] | None = None
         self._yielded: list[Any] = []
         self._parked: asyncio.Future[None] | None = None
         self.context = context.copy()
         self.task: asyncio.Task[None] = asyncio.Task(self, loop=loop, context=self.context)
 
-    def start(self, work: Work, done: Done) -> bool:
-        """Whether the work goes on."""
-        task = self.task
-        while True:
-            result = error = None
-            _enter_task(self._loop, task)
-            try:
-                yielded = self.context.run(work.send, None)
-            except StopIteration as stop:
-                result = stop.value
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as exc:
-                error = exc
-            else:
-                self._work, self._done = work, done
-                self._yielded.append(yielded)
-                self._wake()
-                return True
-            finally:
-                _leave_task(self._loop, task)
-            done(self, result, error)
-            if self._next is None:
-                break
-            work, done = self._next
-            self._next = None
-        if not self._owner.take_back(self):
-            task.cancel()
-        return False
+    def go_on(self, work: Work, done: Done, *yielded: Any) -> Runner:
+        """Let the task drive `work` from here: from its first step, or from what that has yielded."""
+        self._work, self._done = work, done
+        self._yielded.extend(yielded)
+        parked = self._parked
+        if parked is not None and not parked.done():
+            parked.set_result(None)
+        return self
 
     def then(self, work: Work, done: Done) -> None:
         """From inside `done`: go on with `work` in the same task and context."""
-        self._next = (work, done)
+        self.next = (work, done)
 
     def cancel(self) -> None:
         """Cancel what runs; `done` gets the CancelledError, unless the work will not have it."""
@@ -159,10 +166,10 @@ class Runner(Coroutine[Any, Any, None]):
             done, self._work, self._done = self._done, None, None
             assert done is not None
             done(self, result, error)
-            if self._next is None:
+            if self.next is None:
                 break
-            self._work, self._done = self._next
-            self._next = None
+            self._work, self._done = self.next
+            self.next = None
             step, value = self._work.send, None
         if not self._owner.take_back(self):
             raise StopIteration
@@ -173,8 +180,3 @@ class Runner(Coroutine[Any, Any, None]):
         # What `Future.__await__` does before it yields itself.
         parked._asyncio_future_blocking = True
         return parked
-
-    def _wake(self) -> None:
-        parked = self._parked
-        if parked is not None and not parked.done():
-            parked.set_result(None)

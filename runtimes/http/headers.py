@@ -33,8 +33,10 @@ class Block(bytes):
     """Header lines already checked and serialised by `block`: reusable, and taken as they are."""
 
 
-def block(pairs: Pairs) -> Block:
+def block(pairs: Pairs | Block) -> Block:
     """The header lines of `pairs`; raises Invalid for a name that is no token or a value that would break the line."""
+    if isinstance(pairs, Block):
+        return pairs
     for name, value in pairs:
         if not _TOKEN(name):
             raise Invalid(f"{name!r} is not a lower-case header name", reason="InvalidHeader")

@@ -32,14 +32,21 @@ class Request:
         "version",
     )
 
-    def __init__(self, connection: Answering, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    def __init__(
+        self,
+        connection: Answering,
+        method: bytes,
+        target: bytes,
+        headers: list[tuple[bytes, bytes]],
+        keep_alive: bool = True,
+    ) -> None:
         self._connection: Answering = connection
         self._body: Body | None = None
         self.method = method
         self.target = target
         self.headers = headers
         self.version = "1.1"
-        self.keep_alive = True
+        self.keep_alive = keep_alive
         self.upgrade = False
         # For handlers that answer LATER: called once if the client goes away, or its time is up, before they have.
         self.on_disconnect: Callable[[], None] | None = None
@@ -119,15 +126,15 @@ class Takeover(Response):
         self.protocol = protocol
 
 
-class _Later:
+class Later:
     def __repr__(self) -> str:
         return "LATER"
 
 
-LATER = _Later()
+LATER = Later()
 """What a handler returns that will call `request.respond` itself."""
 
-Answer: TypeAlias = Response | _Later
+Answer: TypeAlias = Response | Later
 Handler: TypeAlias = Callable[[Request], Answer | Awaitable[Answer]]
 
 

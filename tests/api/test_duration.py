@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from funcs.api import duration
+from funcs.errors import Invalid
 
 
 @pytest.mark.parametrize(
@@ -25,5 +26,5 @@ def test_parsing_inverts_rendering(seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "5", "1x", "h", "1h 2m", "-", "١s", "1" * 100 + "s"])
 def test_what_is_not_a_duration_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="not a duration"):
+    with pytest.raises(Invalid, match="is not a duration"):
         duration.parse(text)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from funcs.control.clock import SystemClock
+from funcs.control.ids import RandomIds
 from funcs.control.memory import MemoryClient
 from funcs.oci import model
 from funcs.oci.layout import Layout
@@ -66,7 +67,7 @@ async def world(runtime: PodRuntime, images_root: Path) -> AsyncIterator[World]:
             service={"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "7443"},
             capacity={"cpu": "2", "memory": "1Gi", "pods": "100"},
         )  # fmt: skip
-        client = MemoryClient(clock=SystemClock())
+        client = MemoryClient(clock=SystemClock(), ids=RandomIds())
         client.seed({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}})
         client.seed({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-node-lease"}})
         images = ImageStore(Layout(images_root), MACHINE, REGISTRY)

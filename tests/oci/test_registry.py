@@ -42,10 +42,14 @@ async def test_only_missing_blobs_are_sent(
     registry_server: Running, layout: Layout, image: Descriptor, delays: Delays
 ) -> None:
     seen: list[bool] = []
+
+    def report(progress: transfer.Progress) -> None:
+        seen.append(progress.moved)
+
     target = reference.parse(f"{registry_server.name}/tests/hello:v1")
     async with connect(registry_server.credentials, delays) as registry:
         await transfer.push(registry, layout, image, target)
-        await transfer.push(registry, layout, image, target, lambda progress: seen.append(progress.moved))
+        await transfer.push(registry, layout, image, target, transfer.Push(report=report))
     assert seen == [False, False]
 
 

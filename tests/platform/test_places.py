@@ -27,7 +27,7 @@ def test_a_newer_format_is_refused_with_a_remedy(tmp_path: Path) -> None:
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     places = Places(tmp_path)
-    record = Record(name="c", node="n", ports=Ports(hub=1))
+    record = Record(name="c", node="n", ports=Ports(hub=1), cache=Path("/c"))
     places.write_record(record)
     assert places.read_record() == record
     assert record.registry == "localhost:1"

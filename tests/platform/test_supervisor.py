@@ -52,7 +52,7 @@ def places(tmp_path: Path) -> Places:
     found = Places(tmp_path / "cluster")
     found.create()
     ports = supervisor.choose(Ports(api=0, hub=0, gateway=0, broker=0))
-    found.write_record(Record(name="t", node="n", ports=ports))
+    found.write_record(Record(name="t", node="n", ports=ports, cache=tmp_path))
     return found
 
 

@@ -1,0 +1,5 @@
+"""The embedded cluster's store: the Client port over SQLite."""
+
+from .client import StoreClient, StoreSettings
+
+__all__ = ["StoreClient", "StoreSettings"]

@@ -1,0 +1,1 @@
+"""The gateway: ingress, activator and queue-proxy in one hop."""

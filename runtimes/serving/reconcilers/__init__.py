@@ -1,0 +1,1 @@
+"""Serving's reconcilers, one module a kind."""
