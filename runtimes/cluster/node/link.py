@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,20 +72,11 @@ def read_record(directory: Path) -> ShimRecord | None:
 async def start_shim(directory: Path, address: Path, cgroup: str) -> ShimRecord:
     """A new shim for the pod at `directory`, listening at `address`. Raises Unavailable."""
     with _listener(address) as listener:
-        config = {"directory": str(directory), "listener": listener.fileno(), "cgroup": cgroup}
-        launcher = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", "-E", "-c", _CODE, json.dumps(config),
-            pass_fds=[listener.fileno()], stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        try:
-            out, problem = await asyncio.wait_for(launcher.communicate(), _START_DEADLINE)
-        except TimeoutError:
-            launcher.kill()
-            await launcher.wait()
-            raise Unavailable("the pod's shim did not start in time", reason="FailedCreatePodSandBox") from None
-    if launcher.returncode != 0 or not out.strip().isdigit():
-        text = problem.decode(errors="replace").strip()[-500:]
+        config: dict[str, str | int] = {"directory": str(directory), "listener": listener.fileno(), "cgroup": cgroup}
+        launched = await asyncio.to_thread(_launch, config)
+    out = launched.stdout.strip()
+    if launched.returncode != 0 or not out.isdigit():
+        text = launched.stderr.decode(errors="replace").strip()[-500:]
         raise Unavailable(f"the pod's shim did not start: {text}", reason="FailedCreatePodSandBox")
     record = ShimRecord(int(out), start_time(int(out)), str(address))
     path = directory / "shim.json"
@@ -93,6 +85,18 @@ async def start_shim(directory: Path, address: Path, cgroup: str) -> ShimRecord:
     )
     path.with_suffix(".new").replace(path)
     return record
+
+
+def _launch(config: dict[str, str | int]) -> subprocess.CompletedProcess[bytes]:
+    """Run in a thread: the shim detaches itself from its launcher, which uvloop's own subprocesses never notice."""
+    argv = [sys.executable, "-I", "-S", "-E", "-c", _CODE, json.dumps(config)]
+    try:
+        return subprocess.run(
+            argv, pass_fds=[int(config["listener"])], stdin=subprocess.DEVNULL, capture_output=True,
+            timeout=_START_DEADLINE, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise Unavailable("the pod's shim did not start in time", reason="FailedCreatePodSandBox") from None
 
 
 def _listener(address: Path) -> socket.socket:
