@@ -72,7 +72,7 @@ def read_record(directory: Path) -> ShimRecord | None:
 async def start_shim(directory: Path, address: Path, cgroup: str) -> ShimRecord:
     """A new shim for the pod at `directory`, listening at `address`. Raises Unavailable."""
     with _listener(address) as listener:
-        config = {"directory": str(directory), "listener": listener.fileno(), "cgroup": cgroup}
+        config: dict[str, str | int] = {"directory": str(directory), "listener": listener.fileno(), "cgroup": cgroup}
         launched = await asyncio.to_thread(_launch, config)
     out = launched.stdout.strip()
     if launched.returncode != 0 or not out.isdigit():
@@ -87,6 +87,18 @@ async def start_shim(directory: Path, address: Path, cgroup: str) -> ShimRecord:
     return record
 
 
+def _launch(config: dict[str, str | int]) -> subprocess.CompletedProcess[bytes]:
+    """Run in a thread: the shim detaches itself from its launcher, which uvloop's own subprocesses never notice."""
+    argv = [sys.executable, "-I", "-S", "-E", "-c", _CODE, json.dumps(config)]
+    try:
+        return subprocess.run(
+            argv, pass_fds=[int(config["listener"])], stdin=subprocess.DEVNULL, capture_output=True,
+            timeout=_START_DEADLINE, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise Unavailable("the pod's shim did not start in time", reason="FailedCreatePodSandBox") from None
+
+
 def _listener(address: Path) -> socket.socket:
     """Bound here and inherited by the shim, so that connecting to it can begin before it has."""
     address.unlink(missing_ok=True)
@@ -95,18 +107,6 @@ def _listener(address: Path) -> socket.socket:
     address.chmod(0o600)
     listener.listen(64)
     return listener
-
-
-def _launch(config: dict[str, object]) -> subprocess.CompletedProcess[bytes]:
-    """Run in a thread: the shim detaches itself from its launcher, whose end uvloop then never notices."""
-    argv = [sys.executable, "-I", "-S", "-E", "-c", _CODE, json.dumps(config)]
-    try:
-        return subprocess.run(
-            argv, pass_fds=[int(str(config["listener"]))], stdin=subprocess.DEVNULL, capture_output=True,
-            timeout=_START_DEADLINE, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise Unavailable("the pod's shim did not start in time", reason="FailedCreatePodSandBox") from None
 
 
 def kill_shim(record: ShimRecord) -> None:
