@@ -30,10 +30,10 @@ _UNUSED_GIT = frozenset(
 # What POSIX scripts take for granted (XCU chapter 4), as far as steps use it.
 _USERLAND = (
     "awk", "basename", "cat", "chmod", "cksum", "cmp", "comm", "cp", "cut", "date", "dd", "diff", "dirname", "du",
-    "env", "expr", "false", "find", "fold", "grep", "gunzip", "gzip", "head", "id", "join", "ln", "ls", "mkdir", "mktemp",
-    "mv", "nl", "od", "paste", "printf", "pwd", "readlink", "realpath", "rm", "rmdir", "sed", "seq", "sha256sum",
-    "sleep", "sort", "split", "stat", "sync", "tail", "tar", "tee", "test", "timeout", "touch", "tr", "true", "uname",
-    "uniq", "wc", "xargs", "yes",
+    "env", "expr", "false", "find", "fold", "grep", "gunzip", "gzip", "head", "id", "join", "ln", "ls", "mkdir",
+    "mktemp", "mv", "nl", "od", "paste", "printf", "pwd", "readlink", "realpath", "rm", "rmdir", "sed", "seq",
+    "sha256sum", "sleep", "sort", "split", "stat", "sync", "tail", "tar", "tee", "test", "timeout", "touch", "tr",
+    "true", "uname", "uniq", "wc", "xargs", "yes",
 )  # fmt: skip
 _SECONDS = 30
 

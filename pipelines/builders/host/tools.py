@@ -24,7 +24,7 @@ from funcs.oci.layout import Layout
 from funcs.oci.model import Execution
 
 from ..port import Built, BuiltLayer
-from . import foundation, image, rootfs, runtime
+from . import foundation, image, programs, rootfs, runtime
 from .bytecode import with_bytecode
 from .interpreter import this_target
 from .keyed import KeyedLayers, key_of
