@@ -36,6 +36,7 @@ BASE_VARIABLE = "FUNCS_BASE"  # in a tools container: the host base, as `reposit
 TAG = "latest"
 SITE = "opt/funcs/site"  # on PYTHONPATH: distributions' own Pythons differ in where they look for packages
 _PACKAGES = ("funcs", "runtimes", "pipelines")
+_OF_AN_INSTALLER = frozenset({"INSTALLER", "REQUESTED", "direct_url.json"})
 _SECONDS = 30
 
 
@@ -97,7 +98,8 @@ def _installed() -> Iterator[Entry]:
     under = SITE
     for distribution in _closure():
         if distribution.name != DISTRIBUTION:
-            yield from runtime.installed(distribution.name, under)
+            # RECORD stays: a build in a tools container copies the runtime's wheels by it.
+            yield from runtime.installed(distribution.name, under, without=_OF_AN_INSTALLER)
     yield from _own_packages()
     own = importlib.metadata.distribution(DISTRIBUTION)
     about = f"{under}/{DISTRIBUTION.replace('-', '_')}-{own.version}.dist-info"
