@@ -84,8 +84,7 @@ class Demo:
 
     def make(self, name: str, template: str) -> None:
         self.funcs("create", name, "--template", template)
-        for path in (EXAMPLES / name).iterdir():
-            shutil.copy(path, self.work / name / path.name)
+        shutil.copytree(EXAMPLES / name, self.work / name, dirs_exist_ok=True)
 
     def deploy(self) -> None:
         with self.narrate("funcs deploy: source → image → Revision → URL"):

@@ -2,6 +2,7 @@
 
 from base64 import b64decode
 from io import BytesIO
+from typing import Any
 
 from PIL import Image
 
@@ -9,10 +10,9 @@ from funcs import Context, Event
 
 
 def handle(ctx: Context, event: Event) -> Event:
-    upload = event.json()
+    return Event(type="image.measured", source="/functions/measure", data=measured(event.json()))
+
+
+def measured(upload: dict[str, Any]) -> dict[str, Any]:
     picture = Image.open(BytesIO(b64decode(upload["jpeg"])))
-    return Event(
-        type="image.measured",
-        source="/functions/measure",
-        data={"name": upload["name"], "width": picture.width, "height": picture.height},
-    )
+    return {"name": upload["name"], "width": picture.width, "height": picture.height}

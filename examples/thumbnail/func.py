@@ -1,7 +1,6 @@
 """A picture in, a thumbnail out: POST an image, get a JPEG no wider or higher than `?size=` pixels (128 by default)."""
 
 from io import BytesIO
-from urllib.parse import parse_qs, urlsplit
 
 from PIL import Image, UnidentifiedImageError
 
@@ -9,7 +8,7 @@ from funcs import Context, Event, HTTPError, Response
 
 
 def handle(ctx: Context, event: Event) -> Response:
-    size = _size(ctx.request.target.decode("ascii"))
+    size = wanted_size(event.query.get("size", ["128"])[0])
     try:
         picture = Image.open(BytesIO(event.raw))
         picture.thumbnail((size, size))
@@ -17,12 +16,11 @@ def handle(ctx: Context, event: Event) -> Response:
         raise HTTPError(415, "the body is not an image that Pillow can read") from None
     made = BytesIO()
     picture.convert("RGB").save(made, "JPEG")
-    ctx.logger.info("thumbnail made", extra={"width": picture.width, "height": picture.height})
-    return Response(200, [("content-type", "image/jpeg")], made.getvalue())
+    ctx.logger.info("thumbnail made", width=picture.width, height=picture.height)
+    return Response(made.getvalue(), headers={"content-type": "image/jpeg"})
 
 
-def _size(target: str) -> int:
-    text = parse_qs(urlsplit(target).query).get("size", ["128"])[0]
+def wanted_size(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 2048:
         raise HTTPError(400, f"size is {text!r}: give a number of pixels from 1 to 2048")
     return int(text)

@@ -21,6 +21,7 @@ class Duty:
     places: Places
     record: Record
     sockets: dict[str, socket.socket]
+    search_path: str = os.defpath
     ready_pipe: int | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 

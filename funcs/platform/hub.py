@@ -38,6 +38,7 @@ from .builtins import BuildSecrets, Builtins, tools_config
 from .credentials import Credentials
 from .duty import Duty
 from .first import OPTIONS
+from .pushes import Pushes
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class Hub:
         self._layout = Layout(duty.places.images)
         uploads = Uploads(self._layout, UploadSettings(), clock.monotonic, lambda: secrets.token_urlsafe(24))
         self._registry = RegistryServer(self._layout, by_token(tokens.hub_user), uploads)
+        self._pushes = Pushes(duty, tokens, client, clock)
 
     async def resolve_digest(self, image: str) -> str:
         """The image's name by digest. Raises NotFound, Unavailable, Invalid."""
@@ -72,7 +74,8 @@ class Hub:
 
     def controllers(self, cache: Cache) -> list[Controller]:
         secrets = BuildSecrets(token=self._tokens.builder, webhook=self._tokens.webhook)
-        return [Builtins(self._client, cache, self._duty.record, secrets).controller()]
+        builtins = Builtins(self._client, cache, self._duty.record, secrets)
+        return [builtins.controller(), *self._pushes.controllers(cache)]
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -82,7 +85,8 @@ class Hub:
             asyncio.create_task(self._make_tools(), name="tools image"),
         )
         try:
-            yield
+            async with self._pushes.serving():
+                yield
         finally:
             for task in tasks:
                 task.cancel()
@@ -90,7 +94,7 @@ class Hub:
             self._registry.close()
 
     def _routes(self) -> Sequence[BaseRoute]:
-        return self._registry.routes()
+        return [*self._registry.routes(), *self._pushes.routes()]
 
     async def _make_tools(self) -> None:
         """Make the tools image, or find that it is made; then say so. A failure is logged and ends builds, no more."""

@@ -25,14 +25,12 @@ from .duty import Duty
 from .places import write_atomically
 from .prepare import kubeconfig_of
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
 
 async def run(duty: Duty) -> None:
     """Until told to stop; pods run on."""
     places, record = duty.places, duty.record
     interpreter = str(Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}")
-    found = await asyncio.to_thread(detect, record.isolation, interpreter, _PATH, places.run)
+    found = await asyncio.to_thread(detect, record.isolation, interpreter, duty.search_path, places.run)
     write_atomically(places.run / "runtime", found.text.encode() + b"\n")
     client = HttpClient(await from_kubeconfig(kubeconfig_of(places, "node")))
     settings = NodeSettings(

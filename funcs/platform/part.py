@@ -9,10 +9,11 @@ import argparse
 import asyncio
 import gc
 import logging
+import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 
@@ -36,10 +37,16 @@ def main(argv: list[str]) -> int:
     listeners = (text.partition("=") for text in given.listen)
     sockets = {name: socket.socket(fileno=int(number)) for name, _, number in listeners}
     run: Run = import_module(f"funcs.platform.{given.name}").run
+    duty = Duty(given.name, places, places.read_record(), sockets, _search_path(os.environ), given.ready)
     gc.freeze()  # what was imported is never garbage
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(run, Duty(given.name, places, places.read_record(), sockets, given.ready)))
+        runner.run(_serve(run, duty))
     return 0
+
+
+def _search_path(environ: Mapping[str, str]) -> str:
+    """Where programs are found, with the places that a person's PATH may lack."""
+    return os.pathsep.join([environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 
 
 async def _serve(run: Run, duty: Duty) -> None:

@@ -20,6 +20,8 @@ OPTIONAL = ("datacontenttype", "dataschema", "subject", "time")
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
 
+_NAMING = "names of attributes are lower-case letters and digits"
+_KEYS = {b"ce-" + name.encode(): name for name in (*REQUIRED, *OPTIONAL) if name != "datacontenttype"}
 _NAME = re.compile(r"[a-z0-9]+").fullmatch
 # RFC 3339, 5.6; CloudEvents 1.0, 3.2 (Timestamp)
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)").fullmatch
@@ -31,24 +33,34 @@ Attributes = dict[str, Any]
 """Names to str, or for extensions from JSON also int or bool."""
 
 
-def from_headers(headers: Iterable[tuple[bytes, bytes]]) -> Attributes | None:
-    """The attributes of a binary-mode message; None if it has no `ce-` header at all: not an event."""
+def from_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[Attributes | None, bytes]:
+    """The attributes of a binary-mode message, None if it has no `ce-` header at all; and its content type."""
     attributes: Attributes = {}
-    content_type = None
+    content_type = b""
     for name, value in headers:
         if name[:3] == b"ce-":
-            key = name[3:].decode("latin-1")
+            key = _KEYS.get(name) or _extension(name)
             if key in attributes:
                 raise BadRequest(f"header ce-{key} occurs twice", reason="InvalidCloudEvent")
-            attributes[key] = _decoded(key, value)
+            plain = value.isascii() and b"%" not in value and value[:1] != b'"'
+            attributes[key] = value.decode() if plain else _decoded(key, value)
         elif name == b"content-type":
-            content_type = value.decode("latin-1")
+            content_type = value
     if not attributes:
-        return None
-    if content_type is not None:
-        attributes["datacontenttype"] = content_type
-    check(attributes, "header ce-")
-    return attributes
+        return None, content_type
+    get = attributes.get
+    if get("specversion") != "1.0" or not get("id") or not get("source") or not get("type") or "time" in attributes:
+        check(attributes, "header ce-")
+    if content_type:
+        attributes["datacontenttype"] = content_type.decode("latin-1")
+    return attributes, content_type
+
+
+def _extension(name: bytes) -> str:
+    key = name[3:].decode("latin-1")
+    if not _NAME(key) or key == "data":
+        raise BadRequest(f"header {name!r}: {_NAMING}", reason="InvalidCloudEvent")
+    return key
 
 
 def check(attributes: Mapping[str, Any], where: str = "attribute ") -> None:
@@ -66,9 +78,7 @@ def check(attributes: Mapping[str, Any], where: str = "attribute ") -> None:
             if name == "time" and not _TIME(value):
                 raise BadRequest(f"{where}time is not an RFC 3339 timestamp: {value!r}", reason="InvalidCloudEvent")
         elif not _NAME(name) or name == "data":
-            raise BadRequest(
-                f"{where}{name}: names of attributes are lower-case letters and digits", reason="InvalidCloudEvent"
-            )
+            raise BadRequest(f"{where}{name}: {_NAMING}", reason="InvalidCloudEvent")
         elif not isinstance(value, str | int) or (isinstance(value, int) and not -(2**31) <= value < 2**31):
             raise BadRequest(f"{where}{name} is no string, boolean or 32-bit integer", reason="InvalidCloudEvent")
 
@@ -79,7 +89,7 @@ _KNOWN = frozenset(REQUIRED + OPTIONAL)
 def to_headers(attributes: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
     """Binary mode's headers, `content-type` among them."""
     return [
-        (b"content-type", _printable(value)) if name == "datacontenttype" else (b"ce-" + name.encode(), _encoded(value))
+        (b"content-type", _printable(value)) if name == "datacontenttype" else (b"ce-" + name.encode(), encoded(value))
         for name, value in attributes.items()
     ]
 
@@ -124,7 +134,8 @@ def _decoded(name: str, value: bytes) -> str:
         raise BadRequest(f"header ce-{name} is not UTF-8", reason="InvalidCloudEvent") from error
 
 
-def _encoded(value: Any) -> bytes:
+def encoded(value: Any) -> bytes:
+    """An attribute's value as a header's."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     if _PLAIN(text):
         return text.encode()

@@ -63,7 +63,7 @@ class Event:
         if datacontenttype is None and data is not None:
             attributes["datacontenttype"] = _content_type(data)
         self._attributes: Attributes | None = attributes
-        self._data: Any = data
+        self._data: Any = _UNSET if isinstance(data, bytes) else data
         self._raw: bytes | None = data if isinstance(data, bytes) else None
         self._headers: Pairs = []
         self.method = "POST"
@@ -238,14 +238,11 @@ class Event:
 
 def received(method: str, target: bytes, headers: Pairs, body: bytes) -> Event | list[Event]:
     """The event that a request is; a list for a batch. Raises BadRequest for a malformed CloudEvent."""
-    kind = b""
-    for name, value in headers:
-        if name == b"content-type":
-            kind = value[:23].lower()
-    if kind == b"application/cloudevents":
+    attributes, content_type = from_headers(headers)
+    if content_type[:23].lower() == b"application/cloudevents":
         return _structured(method, target, headers, body)
     event: Event = Event.__new__(Event)
-    event._attributes = from_headers(headers)
+    event._attributes = attributes
     event._data = _UNSET
     event._raw = body
     event._headers = headers

@@ -59,6 +59,7 @@ class Application:
         self._outlet = outlet
         self._direct = shape.kind == "async" and shape.convert is None and not shape.batch
         self._invoke = self._invoker()
+        self._fill = filling(surroundings.source)
 
     def __call__(self, request: Request) -> Response | Awaitable[Response]:
         if request.target.startswith(b"/health/"):
@@ -141,13 +142,6 @@ class Application:
             raise Unavailable("the function emits events, but neither K_SINK nor FUNCS_BROKER says where to")
         await self._outlet.send([self._fill(event) for event in ctx.outbox])
 
-    def _fill(self, event: Event) -> Event:
-        attributes = event._attributes
-        if attributes is not None:
-            attributes["id"] = attributes.get("id") or os.urandom(16).hex()
-            attributes["source"] = attributes.get("source") or self._surroundings.source
-        return event
-
     # Streams.
 
     async def _streamed(self, value: Any, ctx: Context, given: Event | list[Event]) -> Response:
@@ -208,6 +202,19 @@ class Application:
         else:
             return text(404, "there are /health/liveness and /health/readiness")
         return text(200 if well else 503, message or ("ok" if well else "not ok"))
+
+
+def filling(source: str) -> values.Fill:
+    """Gives an event that is to be sent an id, if it has none, and `source`."""
+
+    def fill(event: Event) -> Event:
+        attributes = event._attributes
+        if attributes is not None:
+            attributes["id"] = attributes.get("id") or os.urandom(16).hex()
+            attributes["source"] = attributes.get("source") or source
+        return event
+
+    return fill
 
 
 def _step(items: Iterator[Any]) -> Any:

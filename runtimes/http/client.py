@@ -138,7 +138,7 @@ class Pool:
             if not isinstance(body, bytes):
                 upload = upstream.upload(body, chunked=length is None)
                 await asyncio.wait((upload, answer), return_when=asyncio.FIRST_COMPLETED)
-                if not answer.done():
+                if upload.done() and not upload.cancelled() and (not answer.done() or answer.exception()):
                     upload.result()  # raises the body's own error
             return await answer
         except BaseException:

@@ -234,7 +234,6 @@ class Connection(Receiver, asyncio.Protocol):
             ending = b"connection: close\r\n\r\n"
         loop = self._server.loop
         self._head = head + ending
-        loop.call_soon(self._flush_head)
         body = cast(AsyncIterable[bytes], response.body)
         work = self._pump(body, chunked, response.length, request.method == b"HEAD")
         if runner is not None:
@@ -242,6 +241,7 @@ class Connection(Receiver, asyncio.Protocol):
             runner.then(work, self._streamed)
         else:
             loop.call_soon(self._start_stream, work)
+        loop.call_soon(self._flush_head)
 
     def _start_stream(self, work: Coroutine[Any, Any, None]) -> None:
         self._runner = self._server.runners.start(work, self._streamed)

@@ -12,15 +12,18 @@ functions by which the name is lent are those that asyncio's manual gives to oth
 from __future__ import annotations
 
 import asyncio
+import types
 from asyncio.tasks import _enter_task, _leave_task
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any, TypeAlias
 
 Work: TypeAlias = Coroutine[Any, Any, Any]
 Done: TypeAlias = Callable[["Runner", Any, BaseException | None], None]
+Job: TypeAlias = tuple[Work, Done]
 
 SPARE = 64  # parked runners kept
+_IDLE = object()
 
 
 class Runners:
@@ -41,34 +44,28 @@ class Runners:
         spare = self._spare
         runner = spare.pop() if spare else self._new()
         task, context = runner.task, runner.context
-        while True:
-            result = error = None
-            try:
-                _enter_task(self._loop, task)
-            except RuntimeError:  # called from inside another task: let our own take the first step, too
-                return runner.go_on(work, done)
-            try:
-                yielded = context.run(work.send, None)
-            except StopIteration as stop:
-                result = stop.value
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as exc:
-                error = exc
-            else:
-                return runner.go_on(work, done, yielded)
-            finally:
-                _leave_task(self._loop, task)
-            done(runner, result, error)
-            if runner.next is None:
-                break
-            work, done = runner.next
-            runner.next = None
-        if context == self._context and not task.cancelling() and len(spare) < SPARE:
-            spare.append(runner)
-        else:
+        try:
+            _enter_task(self._loop, task)
+        except RuntimeError:  # called from inside another task: let our own take the first step, too
+            runner.later((work, done))
+            return runner
+        try:
+            yielded = context.run(runner.step, (work, done))
+        finally:
+            _leave_task(self._loop, task)
+        if yielded is not _IDLE:
+            runner.go_on(yielded)
+            return runner
+        if not self.take_back(runner):
             task.cancel()
         return None
+
+    def take_back(self, runner: Runner) -> bool:
+        """Whether the runner may park; one that was cancelled, or whose context was written to, has to end."""
+        if runner.context == self._context and not runner.task.cancelling() and len(self._spare) < SPARE:
+            self._spare.append(runner)
+            return True
+        return False
 
     async def close(self) -> None:
         """Cancel what still runs, and wait for it."""
@@ -88,95 +85,122 @@ class Runners:
         if runner in self._spare:  # somebody cancelled all tasks of the loop
             self._spare.remove(runner)
 
-    def take_back(self, runner: Runner) -> bool:
-        """Whether the runner may park; one that was cancelled, or whose context was written to, has to end."""
-        if len(self._spare) >= SPARE or runner.task.cancelling() or runner.context != self._context:
-            return False
-        self._spare.append(runner)
-        return True
-
 
 class Runner(Coroutine[Any, Any, None]):
     """One task, and the coroutine of that task."""
 
-    __slots__ = ("_done", "_loop", "_owner", "_parked", "_work", "_yielded", "context", "next", "task")
+    __slots__ = (
+        "_idle",
+        "_job",
+        "_loop",
+        "_next",
+        "_owner",
+        "_parked",
+        "_working",
+        "_yielded",
+        "context",
+        "step",
+        "task",
+    )
 
     def __init__(self, owner: Runners, loop: asyncio.AbstractEventLoop, context: Context) -> None:
         self._owner = owner
         self._loop = loop
-        self._work: Work | None = None
-        self._done: Done | None = None
-        self.next: tuple[Work, Done] | None = None
-        self._yielded: list[Any] = []
+        self._idle = True
+        self._job: Job | None = None  # to be started by the task
+        self._next: Job | None = None  # to be done when `done` returns
+        self._yielded: list[Any] = []  # by the first step, for the task to wait for
         self._parked: asyncio.Future[None] | None = None
+        self._working = self._work()
+        self.step = self._working.send
+        self.step(None)
         self.context = context.copy()
         self.task: asyncio.Task[None] = asyncio.Task(self, loop=loop, context=self.context)
 
-    def go_on(self, work: Work, done: Done, *yielded: Any) -> Runner:
-        """Let the task drive `work` from here: from its first step, or from what that has yielded."""
-        self._work, self._done = work, done
-        self._yielded.extend(yielded)
-        parked = self._parked
-        if parked is not None and not parked.done():
-            parked.set_result(None)
-        return self
-
     def then(self, work: Work, done: Done) -> None:
         """From inside `done`: go on with `work` in the same task and context."""
-        self.next = (work, done)
+        self._next = (work, done)
 
     def cancel(self) -> None:
         """Cancel what runs; `done` gets the CancelledError, unless the work will not have it."""
         self.task.cancel()
 
+    def later(self, job: Job) -> None:
+        self._job = job
+        self._wake()
+
+    def go_on(self, yielded: Any) -> None:
+        """The first step ended in waiting for `yielded`: from here the task drives."""
+        self._yielded.append(yielded)
+        self._wake()
+
+    async def _work(self) -> None:
+        while True:
+            work, done = await _next_job()
+            while True:
+                result = error = None
+                try:
+                    result = await work
+                except (SystemExit, KeyboardInterrupt, GeneratorExit):
+                    raise
+                except BaseException as exc:
+                    error = exc
+                done(self, result, error)
+                if self._next is None:
+                    break
+                work, done = self._next
+                self._next = None
+            del work, done, result, error
+
     # What follows is the task's coroutine.
 
     def send(self, value: None) -> Any:
-        if self._work is None:
-            return self._park()
         if self._yielded:
             return self._yielded.pop()
-        return self._drive(self._work.send, None)
+        job, self._job = self._job, None
+        if job is None and self._idle:
+            return self._park()
+        return self._stepped(self.step(job))
 
     def throw(self, error: Any, *_: Any) -> Any:
-        if self._work is None:
+        if self._idle:
             raise error
-        if self._yielded:  # cancelled between the first step and the second
-            self._yielded.clear()
-        return self._drive(self._work.throw, error)
+        self._yielded.clear()  # cancelled between the first step and the second
+        job, self._job = self._job, None
+        if job is None:
+            return self._stepped(self._working.throw(error))
+        work, done = job
+        work.close()
+        done(self, None, error)
+        return self._stepped(_IDLE)
 
     def close(self) -> None:
-        if self._work is not None:
-            self._work.close()
+        self._working.close()
 
     def __await__(self) -> Any:
         raise TypeError("a Runner is awaited by its own task alone")
 
-    def _drive(self, step: Callable[[Any], Any], value: Any) -> Any:
-        while True:
-            result = error = None
-            try:
-                return step(value)
-            except StopIteration as stop:
-                result = stop.value
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as exc:
-                error = exc
-            done, self._work, self._done = self._done, None, None
-            assert done is not None
-            done(self, result, error)
-            if self.next is None:
-                break
-            self._work, self._done = self.next
-            self.next = None
-            step, value = self._work.send, None
-        if not self._owner.take_back(self):
-            raise StopIteration
-        return self._park()
+    def _stepped(self, yielded: Any) -> Any:
+        if yielded is not _IDLE:
+            return yielded
+        self._idle = True
+        if self._owner.take_back(self):
+            return self._park()
+        raise StopIteration
 
     def _park(self) -> asyncio.Future[None]:
         parked = self._parked = self._loop.create_future()
         # What `Future.__await__` does before it yields itself.
         parked._asyncio_future_blocking = True
         return parked
+
+    def _wake(self) -> None:
+        self._idle = False
+        parked = self._parked
+        if parked is not None and not parked.done():
+            parked.set_result(None)
+
+
+@types.coroutine
+def _next_job() -> Generator[object, Job, Job]:
+    return (yield _IDLE)

@@ -94,8 +94,7 @@ class Receiver:
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.incoming is None:  # else it is a trailer: bounded by `receive`, and dropped (RFC 9110, 6.5.1)
-            self._headers.append((name.lower(), value))
+        self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         parser = self._parser
@@ -105,7 +104,7 @@ class Receiver:
         self._target = b""
         self.incoming = request
         hosts = 0
-        plain = request.keep_alive
+        plain = request.keep_alive and request.method != b"CONNECT"
         for name, value in headers:
             if name in _WATCHED:
                 if name == b"host":
@@ -131,6 +130,8 @@ class Receiver:
         self.incoming = None
         if request is not None and request._body is not None:
             request._body.finish()
+            if self._headers:  # trailers: bounded by `receive`, and dropped (RFC 9110, 6.5.1)
+                self._headers = []
 
     # Checks.
 

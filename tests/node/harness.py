@@ -167,7 +167,7 @@ def container_status(pod: Object, name: str = "main") -> Object:
 def traces(uids: list[str]) -> list[str]:
     """What of these pods is left on the machine."""
     mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if any(uid in line for uid in uids)]
-    groups = [str(path) for path in Path("/sys/fs/cgroup").glob("*/funcs-*") if any(uid in path.name for uid in uids)]
+    groups = [str(path) for path in Path("/sys/fs/cgroup").glob("*/funcs/*") if any(uid in path.name for uid in uids)]
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:

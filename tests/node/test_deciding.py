@@ -98,7 +98,7 @@ ORDERED = {"metadata": {"annotations": {ORDERED_STEPS: "true"}}}
         ),
         pytest.param(pod("a", **DELETING), seen(a=DONE), Plan((Remove(),)), id="then removes"),
         pytest.param(
-            pod("a", activeDeadlineSeconds=50), seen(a=RUNNING), Plan((Stop("a", 30.0, "Killing"),)), id="deadline stops"
+            pod("a", activeDeadlineSeconds=50), seen(a=RUNNING), Plan((Stop("a", 30.0, "Killing"),)), id="a deadline"
         ),
         pytest.param(
             pod("a", activeDeadlineSeconds=150), seen(a=RUNNING), Plan(look_again=NOW + 50), id="a deadline is awaited"

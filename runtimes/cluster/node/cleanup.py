@@ -31,6 +31,7 @@ def stop_all(state: Path, grace: float) -> int:
     _wait(records, grace + _MARGIN)
     for directory in directories:
         remove_pod(directory, 0.0)
+    cgroups.remove_parent()
     return len(directories)
 
 
@@ -46,7 +47,7 @@ def remove_pod(directory: Path, grace: float) -> None:
         Path(record.socket).unlink(missing_ok=True)
     for state in directory.glob("*/status.json"):
         _end_orphan(state)
-    cgroups.remove(f"funcs-{directory.name}")
+    cgroups.remove_all(f"{cgroups.PARENT}/{directory.name}")
     shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -92,7 +92,7 @@ async def _try(binary: str, directory: Path) -> str:
         resources={"limits": {"memory": "64Mi"}},
     )  # fmt: skip
     launch.directory.mkdir()
-    await start_shim(directory, directory / "s", f"funcs-{directory.name}")
+    await start_shim(directory, directory / "s", CrunRuntime(binary).cgroup(directory.name))
     link, _ = await Link.open(str(directory / "s"))
     ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 

@@ -72,7 +72,7 @@ def read_record(directory: Path) -> ShimRecord | None:
 async def start_shim(directory: Path, address: Path, cgroup: str) -> ShimRecord:
     """A new shim for the pod at `directory`, listening at `address`. Raises Unavailable."""
     with _listener(address) as listener:
-        config = {"directory": str(directory), "listener": listener.fileno(), "cgroup": cgroup}
+        config: dict[str, str | int] = {"directory": str(directory), "listener": listener.fileno(), "cgroup": cgroup}
         launched = await asyncio.to_thread(_launch, config)
     out = launched.stdout.strip()
     if launched.returncode != 0 or not out.isdigit():
@@ -87,18 +87,8 @@ async def start_shim(directory: Path, address: Path, cgroup: str) -> ShimRecord:
     return record
 
 
-def _listener(address: Path) -> socket.socket:
-    """Bound here and inherited by the shim, so that connecting to it can begin before it has."""
-    address.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(address))
-    address.chmod(0o600)
-    listener.listen(64)
-    return listener
-
-
 def _launch(config: dict[str, str | int]) -> subprocess.CompletedProcess[bytes]:
-    """Run in a thread: the shim detaches itself from its launcher, whose end uvloop then never notices."""
+    """Run in a thread: the shim detaches itself from its launcher, which uvloop's own subprocesses never notice."""
     argv = [sys.executable, "-I", "-S", "-E", "-c", _CODE, json.dumps(config)]
     try:
         return subprocess.run(
@@ -107,6 +97,16 @@ def _launch(config: dict[str, str | int]) -> subprocess.CompletedProcess[bytes]:
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise Unavailable("the pod's shim did not start in time", reason="FailedCreatePodSandBox") from None
+
+
+def _listener(address: Path) -> socket.socket:
+    """Bound here and inherited by the shim, so that connecting to it can begin before it has."""
+    address.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(address))
+    address.chmod(0o600)
+    listener.listen(64)
+    return listener
 
 
 def kill_shim(record: ShimRecord) -> None:

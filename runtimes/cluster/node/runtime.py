@@ -79,7 +79,7 @@ class PodRuntime(Protocol):
         ...
 
     def cgroup(self, pod_uid: str) -> str:
-        """The pod's control group, "" if it has none."""
+        """What the names of its containers' control groups begin with, "" if they have none."""
         ...
 
 

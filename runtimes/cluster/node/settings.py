@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,10 @@ class NodeSettings:
     @property
     def claims(self) -> Path:
         return self.state / "volumes"
+
+    def socket(self, pod_uid: str) -> Path:
+        """A pod's shim listens here: short, as a socket's path has 108 bytes."""
+        return self.run / f"{hashlib.sha256(pod_uid.encode()).hexdigest()[:20]}.sock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -143,7 +143,7 @@ class PodWorker:
             _write_json(self._directory / "pod.json", self._memory())
             await self._publish_ports()
             self._volumes = await make_volumes(around.client, self._facts(), self._places())
-            address = around.settings.run / f"{meta.uid(self._pod)[:13]}.sock"
+            address = around.settings.socket(meta.uid(self._pod))
             around.settings.run.mkdir(mode=0o700, parents=True, exist_ok=True)
             await start_shim(self._directory, address, around.runtime.cgroup(meta.uid(self._pod)))
             await self._connect(str(address))

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 
 ROOT = "/sys/fs/cgroup"
+PARENT = "funcs"
+"""All containers' groups are in this one, side by side."""
 
 
 def hierarchies(root: str = ROOT) -> list[str]:
@@ -36,6 +38,28 @@ def remove(group: str, root: str = ROOT) -> None:
     """Remove `group` and the groups below it in every hierarchy."""
     for hierarchy in hierarchies(root):
         _remove_tree(f"{hierarchy}/{group}")
+
+
+def remove_all(prefix: str, root: str = ROOT) -> None:
+    """Remove the groups whose path begins with `prefix`."""
+    parent, _, start = prefix.rpartition("/")
+    names: set[str] = set()
+    for hierarchy in hierarchies(root):
+        try:
+            names.update(name for name in os.listdir(f"{hierarchy}/{parent}") if name.startswith(start))
+        except OSError:
+            continue  # no container of ours has been in this hierarchy
+    for name in names:
+        remove(f"{parent}/{name}", root)
+
+
+def remove_parent(root: str = ROOT) -> None:
+    """Remove the common parent, if no container of any cluster is left in it."""
+    for hierarchy in hierarchies(root):
+        try:
+            os.rmdir(f"{hierarchy}/{PARENT}")
+        except OSError:
+            continue
 
 
 def _remove_tree(path: str) -> None:

@@ -114,7 +114,7 @@ class Container:
         crun = self.spec.get("crun")
         if not crun:
             return argv, self.spec
-        return [crun["binary"], "--root", crun["root"], "--cgroup-manager=cgroupfs", "exec", crun["id"], *argv], {
+        return [crun["binary"], "--root", crun["root"], self._cgroup_manager(), "exec", crun["id"], *argv], {
             "env": _CRUN_ENVIRONMENT,
             "cwd": "/",
         }
@@ -163,9 +163,12 @@ class Container:
 
     def _crun_run(self) -> list[str]:
         crun = self.spec["crun"]
-        head = [crun["binary"], "--root", crun["root"], "--cgroup-manager=cgroupfs"]
+        head = [crun["binary"], "--root", crun["root"], self._cgroup_manager()]
         options = ["--detach", "--bundle", crun["bundle"], "--pid-file", f"{self.directory}/pid"]
         return [*head, f"--log=file:{self.directory}/crun.log", "run", *options, crun["id"]]
+
+    def _cgroup_manager(self) -> str:
+        return "--cgroup-manager=cgroupfs" if self.spec.get("cgroup") else "--cgroup-manager=disabled"
 
     def _crun_problem(self) -> str:
         try:

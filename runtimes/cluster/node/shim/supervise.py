@@ -369,4 +369,4 @@ def main() -> None:
         Supervisor(config, _socket.socket(family, _socket.SOCK_STREAM, 0, config["listener"])).run()
     finally:
         if group := config.get("cgroup"):
-            cgroups.remove(group)
+            cgroups.remove_all(group)
