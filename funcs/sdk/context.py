@@ -46,13 +46,14 @@ class Surroundings:
 class Context:
     """`ctx`: made for each invocation, and handed to `init` and `shutdown` with no request."""
 
-    __slots__ = ("_id", "_logger", "_outbox", "_surroundings", "deadline", "request")
+    __slots__ = ("_id", "_logger", "_surroundings", "deadline", "emitted", "request")
 
     def __init__(self, surroundings: Surroundings, request: Event | None = None, deadline: float | None = None) -> None:
         self._surroundings = surroundings
         self._id = ""
         self._logger: Logger | None = None
-        self._outbox: list[Event] | None = None
+        self.emitted: list[Event] | None = None
+        """What `emit` was called for so far."""
         self.request = request
         """The HTTP request that this is, or that brought the event; None in `init` and `shutdown`."""
         self.deadline = deadline
@@ -119,19 +120,10 @@ class Context:
         If sending fails, so does the invocation. The sink is K_SINK, or else the broker's URL in FUNCS_BROKER.
         """
         event = Event(data, type=type, source=self._surroundings.source, id=id, subject=subject, **extensions)
-        self.outbox.append(event)
+        if self.emitted is None:
+            self.emitted = []
+        self.emitted.append(event)
         return event
-
-    @property
-    def outbox(self) -> list[Event]:
-        """What was emitted so far."""
-        if self._outbox is None:
-            self._outbox = []
-        return self._outbox
-
-    @property
-    def has_emitted(self) -> bool:
-        return bool(self._outbox)
 
     def background(self, work: Coroutine[Any, Any, Any]) -> None:
         """Run `work` beside and after the answer; it is awaited before the process ends."""
