@@ -86,7 +86,7 @@ def parse(headers: Headers, body: bytes) -> Event:
         what = "batches are" if "batch" in media else f"the format {media} is"
         raise _malformed(f"{what} not accepted", hint="Send one event a request, in binary mode or as JSON.")
     else:
-        found = from_headers(headers)
+        found, _ = from_headers(headers)
         if found is None:
             raise _malformed(f"not a CloudEvent: neither header ce-specversion nor content-type {STRUCTURED}")
         attributes, data = found, body
@@ -106,7 +106,8 @@ def is_event(headers: Headers) -> bool:
 def attributes_of(head: bytes) -> dict[str, str]:
     """The attributes in header lines that `Event.head` made."""
     pairs = [line.partition(b": ") for line in head.split(b"\r\n") if line]
-    return from_headers((name, value) for name, _, value in pairs) or {}
+    found, _ = from_headers((name, value) for name, _, value in pairs)
+    return found or {}
 
 
 def structured(head: bytes, data: bytes) -> bytes:

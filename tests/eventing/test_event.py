@@ -35,9 +35,7 @@ def as_json(**changes: Any) -> tuple[list[tuple[bytes, bytes]], bytes]:
         pytest.param(pairs(ce_id=None), "ce-id is missing", id="no id"),
         pytest.param(pairs(ce_source=""), "ce-source is missing or empty", id="empty source"),
         pytest.param(pairs(ce_type=None), "ce-type is missing", id="no type"),
-        pytest.param(
-            pairs(ce_specversion=None), "ce-specversion is missing", id="no specversion"
-        ),
+        pytest.param(pairs(ce_specversion=None), "ce-specversion is missing", id="no specversion"),
         pytest.param(pairs(ce_specversion="0.3"), "specversion '0.3': only 1.0", id="old version"),
         pytest.param(pairs(ce_source="a b"), "attribute source is not a URI reference", id="source with a space"),
         pytest.param(pairs(ce_source="a%20b"), "attribute source is not a URI reference", id="encoded space"),
@@ -45,8 +43,8 @@ def as_json(**changes: Any) -> tuple[list[tuple[bytes, bytes]], bytes]:
         pytest.param(pairs(ce_dataschema="/rel"), "attribute dataschema is not an absolute URI", id="dataschema"),
         pytest.param(pairs(ce_subject=""), "attribute subject is empty", id="subject"),
         pytest.param(pairs(content_type="json"), "attribute datacontenttype is not a media type", id="content type"),
-        pytest.param(pairs(ce_foo_bar="x"), "ce-foo-bar: names of attributes", id="attribute name"),
-        pytest.param(pairs(ce_data="x"), "ce-data: names of attributes", id="an attribute called data"),
+        pytest.param(pairs(ce_foo_bar="x"), "ce-foo-bar'?: names of attributes", id="attribute name"),
+        pytest.param(pairs(ce_data="x"), "ce-data'?: names of attributes", id="an attribute called data"),
         pytest.param(pairs(ce_x="%ff"), "ce-x is not UTF-8", id="not UTF-8"),
         pytest.param(pairs(ce_x="50%"), "ce-x has a malformed percent-encoding", id="half a percent"),
         pytest.param([*pairs(), (b"ce-id", b"2")], "ce-id occurs twice", id="twice"),
