@@ -99,7 +99,7 @@ def down(places: Places, *, purge: bool = False) -> bool:
                     pid.signal(signal.SIGKILL)
         (places.run / "supervisor.json").unlink(missing_ok=True)
     stop_all(places.root, _POD_GRACE)
-    if purge:
+    if purge and places.root.exists():
         shutil.rmtree(places.root, ignore_errors=False)
     if places.run.exists() and places.run.parent != places.root:
         shutil.rmtree(places.run)
