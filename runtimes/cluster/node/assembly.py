@@ -15,6 +15,7 @@ from funcs.api.meta import Object
 from funcs.errors import NotFound
 from pipelines.steps.entrypoint import Step
 
+from ..puller import credentials_of
 from . import environment, steps
 from .decide import is_step
 from .environment import Facts
@@ -44,7 +45,8 @@ async def assemble(
 ) -> Assembled:
     """Raises CannotRun, and Unavailable or Invalid when the image is not to be had."""
     pod = facts.pod
-    image = await around.images.find(container["image"], container.get("imagePullPolicy") or "")
+    policy = container.get("imagePullPolicy") or ""
+    image = await around.images.find(container["image"], policy, lambda: credentials_of(around.client, pod))
     snapshot = await around.images.snapshot(image, around.runtime.form)
     facts = replace(facts, sources=await _sources(around, container, meta.namespace(pod)))
     image_env = dict(line.partition("=")[::2] for line in image.config.env or [])

@@ -50,7 +50,7 @@ from .vigils import Verdict, Vigils
 from .volumes import Places, Volume, binds, make_volumes
 
 _STATUS_RETRY = 1.0
-_PULLED = "Container image {image!r} is present on the machine"
+_PULLED = {True: 'Successfully pulled image "{}"', False: 'Container image "{}" already present on machine'}
 
 
 class PodWorker:
@@ -172,7 +172,8 @@ class PodWorker:
         attempt = self._seen.of(name).attempt + 1
         try:
             made = await assemble(around, self._facts(), container, attempt, self._volumes)
-            around.recorder.record(self._pod, "Pulled", _PULLED.format(image=container["image"]), container=name)
+            pulled = _PULLED[made.launch.image.pulled].format(container["image"])
+            around.recorder.record(self._pod, "Pulled", pulled, container=name)
             message = around.runtime.container(made.launch)
             message["previous"] = _read_json(self._directory / name / "status.json")
             message["mounts"] = [*self._shared_mounts(), *message.get("mounts", [])]
