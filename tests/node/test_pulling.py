@@ -44,11 +44,14 @@ class Elsewhere:
     layout: Layout
 
 
+def saying(text: str) -> model.Execution:
+    return model.Execution(cmd=["/bin/sh", "-c", f"echo {text}"], labels={"dev.funcs.base": "host"})
+
+
 @contextmanager
 def serving(root: Path, *, open_reads: bool) -> Iterator[Elsewhere]:
     store = Layout(root)
-    put_image(store, "tests/sh", "1", [shell_entries()],
-              model.Execution(cmd=["/bin/sh", "-c", "echo from elsewhere"], labels={"dev.funcs.base": "host"}))  # fmt: skip
+    put_image(store, "tests/sh", "1", [shell_entries()], saying("from elsewhere"))
     ids = itertools.count()
     uploads = Uploads(store, UploadSettings(), time.monotonic, lambda: f"upload-{next(ids)}")
     server = RegistryServer(store, by_token({TOKEN: "tests"}.get, open_reads=open_reads), uploads)
@@ -120,8 +123,7 @@ async def test_always_sees_that_a_tag_has_moved(world: World, elsewhere: Elsewhe
     image = f"{elsewhere.name}/tests/sh:1"
     await world.create("before", pod(image, "Always"))
     await world.phase("before", "Succeeded")
-    put_image(elsewhere.layout, "tests/sh", "1", [shell_entries()],
-              model.Execution(cmd=["/bin/sh", "-c", "echo moved"], labels={"dev.funcs.base": "host"}))  # fmt: skip
+    put_image(elsewhere.layout, "tests/sh", "1", [shell_entries()], saying("moved"))
     await world.create("after", pod(image, "Always"))
     assert world.log(await world.phase("after", "Succeeded")) == "moved\n"
 
@@ -174,9 +176,8 @@ def debian_registry(tmp_path: Path) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     config = tmp_path / "registry.yml"
-    config.write_text(
-        f"version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {tmp_path}/docker\nhttp:\n  addr: 127.0.0.1:{port}\n"
-    )
+    storage, address = {"filesystem": {"rootdirectory": f"{tmp_path}/docker"}}, {"addr": f"127.0.0.1:{port}"}
+    config.write_text(json.dumps({"version": "0.1", "storage": storage, "http": address}))
     process = subprocess.Popen([program, "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 10

@@ -24,9 +24,10 @@ from ..images import BASE_LABEL, Form
 from .runtime import CannotRun, Launch, shim_message
 from .volumes import host_path
 
-_SYSTEM = frozenset(
-    ["bin", "boot", "dev", "etc", "home", "lib", "lib32", "lib64", "media", "mnt", "opt", "proc", "root", "run", "sbin", "srv", "sys", "tmp", "usr", "var"]
-)
+_SYSTEM = frozenset({
+    "bin", "boot", "dev", "etc", "home", "lib", "lib32", "lib64", "media", "mnt", "opt", "proc", "root", "run", "sbin",
+    "srv", "sys", "tmp", "usr", "var",
+})  # fmt: skip
 _SHARED = ("home", "opt", "srv")  # directories of the machine whose children may be the image's
 _INTERPRETER = re.compile(r"(?<![\w./-])/usr/local/bin/python(3(\.\d+)?)?(?![\w.-])")
 _FIRST_UID = 1 << 30
