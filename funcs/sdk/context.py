@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +35,8 @@ class Surroundings:
     env: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     logger: Logger
+    identity: Callable[[], str]
+    """Makes invocation ids."""
     clock: Callable[[], float]
     """Monotonic seconds."""
     background: Callable[[Coroutine[Any, Any, Any]], None]
@@ -60,7 +61,7 @@ class Context:
     @property
     def invocation_id(self) -> str:
         if not self._id:
-            self._id = os.urandom(8).hex()
+            self._id = self._surroundings.identity()
         return self._id
 
     @property
@@ -91,15 +92,17 @@ class Context:
 
     @property
     def trace(self) -> Trace:
-        headers = self.request.headers if self.request is not None else {}
-        return Trace(headers.get("traceparent", ""), headers.get("tracestate", ""))
+        if self.request is None:
+            return Trace()
+        return Trace(self.request.header("traceparent") or "", self.request.header("tracestate") or "")
 
     @property
     def logger(self) -> Logger:
         """Its lines carry function, revision, invocation and trace."""
         if self._logger is None:
             fields = {"invocation": self.invocation_id}
-            if self.request is not None and (trace_id := self.trace.trace_id):
+            request = self.request
+            if request is not None and request.header("traceparent") and (trace_id := self.trace.trace_id):
                 fields["trace_id"] = trace_id
             self._logger = self._surroundings.logger.bind(**fields)
         return self._logger

@@ -6,7 +6,6 @@ Law: an invocation that did not succeed emits nothing. Health is answered beside
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Executor
 from contextvars import copy_context
@@ -59,7 +58,7 @@ class Application:
         self._outlet = outlet
         self._direct = shape.kind == "async" and shape.convert is None and not shape.batch
         self._invoke = self._invoker()
-        self._fill = filling(surroundings.source)
+        self._fill = filling(surroundings.source, surroundings.identity)
 
     def __call__(self, request: Request) -> Response | Awaitable[Response]:
         if request.target.startswith(b"/health/"):
@@ -204,13 +203,13 @@ class Application:
         return text(200 if well else 503, message or ("ok" if well else "not ok"))
 
 
-def filling(source: str) -> values.Fill:
+def filling(source: str, identity: Callable[[], str]) -> values.Fill:
     """Gives an event that is to be sent an id, if it has none, and `source`."""
 
     def fill(event: Event) -> Event:
         attributes = event._attributes
         if attributes is not None:
-            attributes["id"] = attributes.get("id") or os.urandom(16).hex()
+            attributes["id"] = attributes.get("id") or identity()
             attributes["source"] = attributes.get("source") or source
         return event
 
