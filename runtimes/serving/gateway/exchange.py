@@ -19,6 +19,7 @@ from .backend import Backend, Pod
 
 if TYPE_CHECKING:
     from .client import ClientConnection
+    from .table import Target
     from .upstream import Upstream
 
 _ATTEMPTS = 20
@@ -52,7 +53,7 @@ class Exchange:
         """Find who answers, and a pod of theirs."""
         client = self.client
         gateway = client.gateway
-        self.started = self.touched = now = gateway.monotonic()
+        self.started = self.touched = gateway.monotonic()
         if self._is_refused():
             return
         target = client.target
@@ -65,6 +66,11 @@ class Exchange:
         if target is None:
             self._refuse(404, unknown_host(self.host, gateway.settings.domain))
             return
+        self.enter(target)
+
+    def enter(self, target: Target) -> None:
+        """Into the revision that the target leads to: counted from now on, `started`."""
+        gateway = self.client.gateway
         key = target.revisions[0] if len(target.revisions) == 1 else target.pick(gateway.random())
         backend = self.backend = gateway.backends.get(key) or gateway.backend(key)
         if self.probe is not None:
@@ -73,7 +79,7 @@ class Exchange:
         if backend.limits.protocol != "http1":
             self._refuse(501, f"revision {key} speaks {backend.limits.protocol}; this gateway speaks HTTP/1.1\n")
             return
-        backend.arrive(now)
+        backend.arrive(self.started)
         pod = self.pod = backend.take()
         if pod is not None:
             self._connect(pod)
@@ -315,12 +321,16 @@ class Exchange:
         return sum(map(len, self.lines)) + len(self.target) + len(self.host)
 
     def _head(self) -> bytes:
+        version = b" HTTP/1.0\r\n" if self.client.is_old else b" HTTP/1.1\r\n"
+        return b"%b %b%b%b%b\r\n" % (self.method, self.target, version, self.fields(), self._request_id())
+
+    def fields(self) -> bytes:
+        """As the pod gets them: all but the request's id."""
         client, lines = self.client, self.lines
         if self.connection is not None and not self.upgrade:
             named = heads.named_by_connection(self.connection)
             lines = heads.without(lines, named) if named else lines
-        version = b" HTTP/1.0\r\nhost: " if client.is_old else b" HTTP/1.1\r\nhost: "
-        parts = [self.method, b" ", self.target, version, self.host, b"\r\n", *lines]
+        parts = [b"host: ", self.host, b"\r\n", *lines]
         if self.chunked:
             parts.append(b"transfer-encoding: chunked\r\n")
         elif self.length is not None:
@@ -329,13 +339,13 @@ class Exchange:
             parts += (b"connection: upgrade\r\nupgrade: ", self.upgrade_to, b"\r\n")
         if self.brought is None:
             parts.append(client.forwarded(self.host))
-            parts.append(client.gateway.request_id())
         else:
             parts.append(heads.forwarded_with(client.peer, self.host, self.brought))
-            known = [value for name, value in self.brought if name == b"x-request-id"]
-            parts.append(b"x-request-id: %b\r\n" % known[0] if known else client.gateway.request_id())
-        parts.append(b"\r\n")
         return b"".join(parts)
+
+    def _request_id(self) -> bytes:
+        known = [value for name, value in self.brought or () if name == b"x-request-id"]
+        return b"x-request-id: %b\r\n" % known[0] if known else self.client.gateway.request_id()
 
     def _marked(self, head: bytes) -> bytes:
         if self.waited:
