@@ -159,9 +159,6 @@ class ClientConnection(asyncio.Protocol):
 
     # What exchanges call.
 
-    def write(self, data: bytes) -> None:
-        self.transport.write(data)
-
     def finished(self, exchange: Exchange, *, keep: bool) -> None:
         """The answer is out."""
         if exchange is not self.current:

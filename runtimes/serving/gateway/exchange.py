@@ -81,10 +81,12 @@ class Exchange:
             return
         backend.arrive(self.started)
         pod = self.pod = backend.take()
-        if pod is not None:
-            self._connect(pod)
-        else:
+        if pod is None:
             self._wait(backend)
+        elif pod.idle and not (upstream := pod.idle.pop()).transport.is_closing():
+            self.connected(upstream)
+        else:
+            self._connect(pod)
 
     def admitted(self, pod: Pod) -> None:
         """The wait is over."""
@@ -115,16 +117,18 @@ class Exchange:
         upstream.start(self)
         if not self.wire:
             self.wire = self._head()
-        data = b"".join([self.wire, *self.pending]) if self.pending else self.wire
-        self.pending = []
-        self.pending_size = 0
-        if self.complete:
-            self.wire = data
+        data = self.wire
+        if self.pending:
+            data = b"".join([data, *self.pending])
+            self.pending, self.pending_size = [], 0
+            if self.complete:
+                self.wire = data
         upstream.transport.write(data)
-        if self.client.slow:
+        client = self.client
+        if client.slow:
             upstream.transport.pause_reading()
-        if self.client.held and not self.upgrade:
-            self.client.unhold()
+        if client.held and not self.upgrade:
+            client.unhold()
 
     def connect_failed(self) -> None:
         """Nothing was sent: another pod, or wait again."""
@@ -175,31 +179,33 @@ class Exchange:
     # The answer, on its way to the client.
 
     def interim(self, head: bytes) -> None:
-        self.client.write(head)
+        self.client.transport.write(head)
 
     def answer(self, status: int, head: bytes, body: bytes) -> None:
+        client = self.client
         self.status = status
         self.sent = True
-        if self.waited or self.close or self.client.draining:
+        if self.waited or self.close or client.draining:
             head = self._marked(head)
-        self.touched = self.client.gateway.now
-        self.client.write(head + body if body else head)
+        self.touched = client.gateway.now
+        client.transport.write(head + body if body else head)
 
     def pass_on(self, data: bytes) -> None:
         self.touched = self.client.gateway.now
-        self.client.write(data)
+        self.client.transport.write(data)
 
     def upstream_done(self, upstream: Upstream, *, reusable: bool) -> None:
-        pod = upstream.pod
+        pod, client = upstream.pod, self.client
         if reusable and self.complete and not pod.gone:
-            upstream.since = self.client.gateway.now
-            if self.client.slow:
+            upstream.since = client.gateway.now
+            if client.slow:
                 upstream.transport.resume_reading()
             pod.idle.append(upstream)
         else:
             upstream.transport.close()
         self.upstream = None
-        self._finish(keep=self.complete and not self.close)
+        self._account()
+        client.finished(self, keep=self.complete and not self.close)
 
     def upstream_lost(self, upstream: Upstream, *, untouched: bool) -> None:
         self.upstream = None
@@ -264,7 +270,7 @@ class Exchange:
         self.status = status
         self.sent = True
         keep = self.complete and not self.close
-        self.client.write(answer(status, text, close=not keep, head=self.method == b"HEAD"))
+        self.client.transport.write(answer(status, text, close=not keep, head=self.method == b"HEAD"))
         if self.backend is None:
             refused = self.client.gateway.refused
             refused[status] = refused.get(status, 0) + 1
