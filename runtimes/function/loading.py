@@ -74,6 +74,8 @@ def _import(name: str) -> ModuleType:
         ) from error
     except SyntaxError as error:
         raise LoadError(f"{error.filename}:{error.lineno}: SyntaxError: {error.msg}") from error
+    except SystemExit as error:
+        raise LoadError(f"{_where(error)}: the module ends the process when it is imported") from error
     except Exception as error:
         raise LoadError(f"{_where(error)}: {type(error).__name__}: {error}") from error
 
