@@ -20,6 +20,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from .harness import Bench, Row, Skipped
+
 HERE = Path(__file__).parent
 HOST = "hello.default.localhost"
 ROUNDS, SECONDS, CONNECTIONS = 3, 3, 64
@@ -53,20 +55,15 @@ http {{
 """
 
 
-def main() -> int:
+async def rows(bench: Bench) -> list[Row]:
     if not shutil.which("wrk") or not shutil.which("nginx"):
-        print("gateway: skipped: needs wrk and nginx")
-        return 0
+        raise Skipped("needs wrk and nginx")
     with tempfile.TemporaryDirectory() as scratch:
-        rows = measure(Path(scratch))
-    ours = rows["funcs"]
-    print(f"{'gateway hop, one core':<28}{'req/s':>10}{'p99 ms':>9}{'ours is':>10}")
-    failed = False
-    for name, (rate, p99) in rows.items():
-        ratio = ours[0] / rate
-        print(f"{name:<28}{rate:>10.0f}{p99:>9.2f}{ratio:>9.2f}x")
-        failed |= ratio < BUDGETS.get(name, 0.0)
-    return 1 if failed and "--check" in sys.argv else 0
+        rates = {name: rate for name, (rate, _) in measure(Path(scratch)).items()}
+    ours = rates.pop("funcs")
+    return [
+        Row(name="gateway hop", peer=name, ours=ours, theirs=rate, budget=BUDGETS[name]) for name, rate in rates.items()
+    ]
 
 
 def measure(scratch: Path) -> dict[str, tuple[float, float]]:
@@ -161,7 +158,3 @@ def wait_for(port: int) -> None:
             return
         time.sleep(0.05)
     raise SystemExit(f"nothing listens on port {port}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,7 +7,7 @@ through the parts.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import httpx
@@ -20,7 +20,7 @@ from funcs.control.clock import Clock
 from funcs.control.controller import Cache, Controller
 from funcs.control.ids import RandomIds
 from funcs.errors import Terminal, Timeout, Unauthorized, Unavailable
-from pipelines.engine.follow import follow
+from pipelines.engine.follow import RunFailed, follow
 from pipelines.tasks.catalog import LISTENER
 from pipelines.triggers.listener import Listener
 from pipelines.triggers.reconciler import controllers as listener_controllers
@@ -102,8 +102,9 @@ class Pushes:
         for created in outcome.created:
             yield f"{created['kind']} {meta.name(created)} started"
             if created["kind"] == "PipelineRun":
-                async for line in follow(self._client, namespace, meta.name(created), self._clock):
-                    yield line
+                with suppress(RunFailed):  # its last line has said so
+                    async for line in follow(self._client, namespace, meta.name(created), self._clock):
+                        yield line
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +35,8 @@ class Surroundings:
     env: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     logger: Logger
+    identity: Callable[[], str]
+    """Makes invocation ids."""
     clock: Callable[[], float]
     """Monotonic seconds."""
     background: Callable[[Coroutine[Any, Any, Any]], None]
@@ -45,13 +46,14 @@ class Surroundings:
 class Context:
     """`ctx`: made for each invocation, and handed to `init` and `shutdown` with no request."""
 
-    __slots__ = ("_id", "_logger", "_outbox", "_surroundings", "deadline", "request")
+    __slots__ = ("_id", "_logger", "_surroundings", "deadline", "emitted", "request")
 
     def __init__(self, surroundings: Surroundings, request: Event | None = None, deadline: float | None = None) -> None:
         self._surroundings = surroundings
         self._id = ""
         self._logger: Logger | None = None
-        self._outbox: list[Event] | None = None
+        self.emitted: list[Event] | None = None
+        """What `emit` was called for so far."""
         self.request = request
         """The HTTP request that this is, or that brought the event; None in `init` and `shutdown`."""
         self.deadline = deadline
@@ -60,7 +62,7 @@ class Context:
     @property
     def invocation_id(self) -> str:
         if not self._id:
-            self._id = os.urandom(8).hex()
+            self._id = self._surroundings.identity()
         return self._id
 
     @property
@@ -91,15 +93,17 @@ class Context:
 
     @property
     def trace(self) -> Trace:
-        headers = self.request.headers if self.request is not None else {}
-        return Trace(headers.get("traceparent", ""), headers.get("tracestate", ""))
+        if self.request is None:
+            return Trace()
+        return Trace(self.request.header("traceparent") or "", self.request.header("tracestate") or "")
 
     @property
     def logger(self) -> Logger:
         """Its lines carry function, revision, invocation and trace."""
         if self._logger is None:
             fields = {"invocation": self.invocation_id}
-            if self.request is not None and (trace_id := self.trace.trace_id):
+            request = self.request
+            if request is not None and request.header("traceparent") and (trace_id := self.trace.trace_id):
                 fields["trace_id"] = trace_id
             self._logger = self._surroundings.logger.bind(**fields)
         return self._logger
@@ -116,19 +120,10 @@ class Context:
         If sending fails, so does the invocation. The sink is K_SINK, or else the broker's URL in FUNCS_BROKER.
         """
         event = Event(data, type=type, source=self._surroundings.source, id=id, subject=subject, **extensions)
-        self.outbox.append(event)
+        if self.emitted is None:
+            self.emitted = []
+        self.emitted.append(event)
         return event
-
-    @property
-    def outbox(self) -> list[Event]:
-        """What was emitted so far."""
-        if self._outbox is None:
-            self._outbox = []
-        return self._outbox
-
-    @property
-    def has_emitted(self) -> bool:
-        return bool(self._outbox)
 
     def background(self, work: Coroutine[Any, Any, Any]) -> None:
         """Run `work` beside and after the answer; it is awaited before the process ends."""

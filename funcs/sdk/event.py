@@ -131,6 +131,14 @@ class Event:
             joined[key] = f"{joined[key]}, {text}" if key in joined else text
         return joined
 
+    def header(self, name: str) -> str | None:
+        """The first value of a header, by its lower-case name."""
+        wanted = name.encode("latin-1")
+        for found, value in self._headers:
+            if found == wanted:
+                return value.decode("latin-1")
+        return None
+
     @property
     def path(self) -> str:
         return self.target.partition(b"?")[0].decode("latin-1")

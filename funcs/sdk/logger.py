@@ -45,4 +45,6 @@ class Logger:
 
     def _log(self, level: str, message: str, args: tuple[Any, ...], fields: Mapping[str, Any]) -> None:
         if LEVELS[level] >= self._level:
-            self._sink(level, message % args if args else message, {**self._fields, **fields})
+            self._sink(
+                level, message % args if args else message, {**self._fields, **fields} if fields else self._fields
+            )

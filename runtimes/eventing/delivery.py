@@ -9,12 +9,15 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Protocol
 
 import msgspec
 
+from funcs.errors import BadRequest
+
 from . import event
-from .event import Event, Malformed
+from .event import Event
 from .filters import Filter, everything
 from .log import Entry
 from .retry import Policy, is_retried
@@ -90,12 +93,18 @@ def no_answer(destination: str, why: str) -> Refusal:
 
 def message(entry: Entry, namespace: str, policy: Policy, extra: bytes = b"") -> tuple[bytes, bytes]:
     """Header lines and body of the request that carries an event: binary unless the policy says JSON."""
-    about = b"prefer: reply\r\nkn-namespace: %b\r\n" % namespace.encode()
+    about = _about(namespace)
     if not policy.structured:
         return about + entry.head + extra, entry.data
     lines = [line for line in entry.head.split(b"\r\n") if line and not line.startswith((b"ce-", b"content-type:"))]
     head = b"".join(line + b"\r\n" for line in [*lines, b"content-type: application/cloudevents+json"])
     return about + head, event.structured(entry.head + extra, entry.data)
+
+
+@lru_cache(maxsize=256)
+def _about(namespace: str) -> bytes:
+    """The lines that go with every delivery to a subscriber (Knative data plane, "Event reply contract")."""
+    return b"prefer: reply\r\nkn-namespace: %b\r\n" % namespace.encode()
 
 
 def judge(answer: Answer, destination: str) -> Event | Refusal | None:
@@ -110,5 +119,5 @@ def judge(answer: Answer, destination: str) -> Event | Refusal | None:
         return Refusal(destination, 502, b"the reply is not a CloudEvent: " + answer.body[: ERROR_DATA // 2])
     try:
         return event.parse(answer.headers, answer.body)
-    except Malformed as error:
+    except BadRequest as error:
         return Refusal(destination, 502, f"the reply is not a CloudEvent: {error}".encode()[:ERROR_DATA])

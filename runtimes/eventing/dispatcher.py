@@ -17,12 +17,13 @@ from typing import Any, Self
 from funcs.control.clock import Clock
 from funcs.errors import FuncsError, Unavailable
 
+from .attempts import Outside
 from .cursor import Cursor
 from .delivery import Send, Subscription
 from .event import Event
 from .filters import Index
 from .lane import Lane, LaneSettings, Surroundings
-from .log import Entry, EventLog, Failure, Forget, Retention, SaveCursor
+from .log import DropFailure, Entry, EventLog, Failure, Forget, Retention, SaveCursor
 
 log = logging.getLogger(__name__)
 
@@ -55,12 +56,10 @@ class Dispatcher:
         self._own: list[asyncio.Task[None]] = []
         self._around = Surroundings(
             log=log,
-            send=send,
-            ingest=self._reingest,
+            outside=Outside(send=send, ingest=self._reingest, reply_url=self.broker_url),
             clock=clock,
             spawn=self._spawn,
             touched=self._touch,
-            reply_url=self.broker_url,
         )
 
     async def __aenter__(self) -> Self:
@@ -124,16 +123,23 @@ class Dispatcher:
             await self._log.save(SaveCursor(uid, cursor.encode()))
         else:
             cursor = Cursor.decode(recalled.cursor)
-        owed = [(entry, failure) for failure in recalled.failures if (entry := await self._entry(failure)) is not None]
+        owed = await self._owed(recalled.failures)
         lane = Lane(subscription, cursor, self._around, self._settings.lane)
         self._lanes[uid] = lane
         self._unclaimed.pop(uid, None)
         self._indexes.clear()
         lane.start(owed)
 
-    async def _entry(self, failure: Failure) -> Entry | None:
-        found = await self._log.read(failure.seq - 1, most=1)
-        return found[0] if found and found[0].seq == failure.seq else None
+    async def _owed(self, failures: Iterable[Failure]) -> list[tuple[Entry, Failure]]:
+        """With their events. One whose event is gone from the log is owed no more."""
+        owed: list[tuple[Entry, Failure]] = []
+        for failure in failures:
+            found = await self._log.read(failure.seq - 1, most=1)
+            if found and found[0].seq == failure.seq:
+                owed.append((found[0], failure))
+            else:
+                await self._log.save(DropFailure(failure.trigger, failure.seq))
+        return owed
 
     def _heard(self, events: Sequence[tuple[Entry, Event]]) -> None:
         for entry, event in events:

@@ -3,7 +3,7 @@
 Law: what is taken is settled: accepted by the subscriber, its reply on disk; or taken by the dead letter sink; or laid
 down as a dead letter. Until then either the cursor holds it or a failure is written down for it, so a crash at any
 moment repeats it and never loses it. What is held in memory is bounded (`window`, `held`); a lane that is full lets the
-log run ahead and reads from disk later. IO: through `log`, `send` and `ingest`.
+log run ahead and reads from disk later. IO: through the log and the attempts.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from funcs.control.clock import Clock
-from funcs.errors import FuncsError, Unavailable
+from funcs.errors import Unavailable
 
-from . import delivery, retry
+from . import retry
+from .attempts import Attempts, Outside
 from .cursor import Cursor
-from .delivery import Refusal, Send, Subscription
-from .event import Event
+from .delivery import Refusal, Subscription
 from .log import Change, DeadLetter, DropFailure, Entry, EventLog, Failure, SaveCursor, SaveDeadLetter, SaveFailure
 
 log = logging.getLogger(__name__)
 
 _PAGE = 256
+_PARKED = 4  # idle workers kept
 _LOG_PAUSE = 1.0  # seconds until a log that failed is asked again
 
 
@@ -44,23 +44,15 @@ class LaneSettings:
     widest: int = 4096
 
 
-class Ingest(Protocol):
-    """Put a reply back into its broker. Durable when it returns. Raises Spent at the end of its time to live."""
-
-    async def __call__(self, broker: str, event: Event) -> None: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What all lanes share. `reply_url` gives a broker's own URL; `touched` is told that `changes` are to be saved."""
+    """What all lanes share. `touched` is told that there are `changes` to be saved."""
 
     log: EventLog
-    send: Send
-    ingest: Ingest
+    outside: Outside
     clock: Clock
     spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
     touched: Callable[[Lane], None]
-    reply_url: Callable[[str], str]
 
 
 class Lane:
@@ -80,15 +72,11 @@ class Lane:
         self._dropped: list[int] = []
         self._position: int | None = None
         self._workers = 0
-        self._under_way = 0
+        self._parked: list[asyncio.Future[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._slots = asyncio.Semaphore(settings.parallel)
-        self._resolved = asyncio.Event()
         self._room = asyncio.Event()
-        self._quiet = asyncio.Event()
-        self._quiet.set()
         self._draining = False
-        self.update(subscription)
+        self._attempts = Attempts(subscription, around.outside, settings.parallel)
 
     def __repr__(self) -> str:
         where = f"behind at {self._position}" if self._position is not None else "live"
@@ -102,10 +90,7 @@ class Lane:
     def update(self, subscription: Subscription) -> None:
         """From the next delivery on. Without a subscriber, deliveries wait."""
         self.subscription = subscription
-        if subscription.subscriber is None or self._draining:
-            self._resolved.clear()
-        else:
-            self._resolved.set()
+        self._attempts.update(subscription)
 
     def start(self, failures: Iterable[tuple[Entry, Failure]] = ()) -> None:
         """Go on where the cursor stands, and with what is owed."""
@@ -141,8 +126,7 @@ class Lane:
     async def drain(self) -> None:
         """Start no further deliveries; return when those under way have ended."""
         self._draining = True
-        self._resolved.clear()
-        await self._quiet.wait()
+        await self._attempts.drain()
 
     async def stop(self) -> None:
         """Cancel everything."""
@@ -164,6 +148,11 @@ class Lane:
             return
         self._hold(entry)
         self._queue.append(entry)
+        while self._parked:
+            parked = self._parked.pop()
+            if not parked.done():
+                parked.set_result(None)
+                return
         if self._workers < self._settings.parallel and not self._draining:
             self._workers += 1
             self._spawn(self._work(), "deliver")
@@ -210,54 +199,25 @@ class Lane:
         self._around.touched(self)
 
     async def _work(self) -> None:
+        """Deliver what is queued, then wait for more beside a few others."""
         try:
-            while self._queue and not self._draining:
-                entry = self._queue.popleft()
-                refusal = await self._attempt(entry)
-                if refusal is None:
-                    self._settle(entry)
-                else:
-                    self._spawn(self._recover(entry, refusal, 1), f"retry {entry.seq}")
+            while not self._draining:
+                while self._queue and not self._draining:
+                    await self._deliver(self._queue.popleft())
+                if len(self._parked) >= _PARKED:
+                    return
+                parked = asyncio.get_running_loop().create_future()
+                self._parked.append(parked)
+                await parked
         finally:
             self._workers -= 1
 
-    async def _attempt(self, entry: Entry) -> Refusal | None:
-        """One delivery, and its reply put back into the broker."""
-        async with self._delivering():
-            found = self.subscription
-            head, body = delivery.message(entry, found.namespace, found.policy)
-            judged = await self._ask(found.subscriber or "", head, body)
-            return await self._reply(entry, judged) if isinstance(judged, Event) else judged
-
-    @asynccontextmanager
-    async def _delivering(self) -> AsyncIterator[None]:
-        """One of the deliveries allowed at once, while there is somebody to deliver to."""
-        async with self._slots:
-            await self._resolved.wait()
-            self._under_way += 1
-            self._quiet.clear()
-            try:
-                yield
-            finally:
-                self._under_way -= 1
-                if not self._under_way:
-                    self._quiet.set()
-
-    async def _ask(self, url: str, head: bytes, body: bytes) -> Event | Refusal | None:
-        try:
-            answer = await self._around.send(url, head, body, self.subscription.policy.timeout)
-        except FuncsError as error:
-            return delivery.no_answer(url, error.message)
-        return delivery.judge(answer, url)
-
-    async def _reply(self, entry: Entry, reply: Event) -> Refusal | None:
-        """A reply has the time to live of what it replies to. One that is not stored fails the delivery."""
-        try:
-            await self._around.ingest(entry.broker, replace(reply, ttl=entry.ttl))
-        except FuncsError as error:
-            url = self._around.reply_url(entry.broker)
-            return Refusal(url, error.code, error.message.encode(), retry.is_retried(error.code))
-        return None
+    async def _deliver(self, entry: Entry) -> None:
+        refusal = await self._attempts.deliver(entry)
+        if refusal is None:
+            self._settle(entry)
+        else:
+            self._spawn(self._recover(entry, refusal, 1), f"retry {entry.seq}")
 
     async def _resume(self, entry: Entry, failure: Failure) -> None:
         """After a restart: go on with what is owed, when it is due."""
@@ -269,7 +229,7 @@ class Lane:
                 refusal = Refusal(self.subscription.subscriber or "", 0)
         if refusal is None or (refusal.retried and failure.tries <= self.subscription.policy.retries):
             await self._around.clock.sleep(max(0.0, failure.due - self._around.clock.now()))
-            refusal = await self._attempt(entry)
+            refusal = await self._attempts.deliver(entry)
             if refusal is None:
                 self._settle(entry)
                 return
@@ -283,7 +243,7 @@ class Lane:
             pause = retry.pause(self.subscription.policy, tries - 1, refusal.code or None, after)
             await self._write_down(entry, tries, clock.now() + pause, refusal)
             await clock.sleep(pause)
-            again = await self._attempt(entry)
+            again = await self._attempts.deliver(entry)
             if again is None:
                 self._settle(entry)
                 return
@@ -314,10 +274,8 @@ class Lane:
         tries = 0
         clock, policy = self._around.clock, self.subscription.policy
         while (sink := self.subscription.dead_letter_sink) is not None:
-            head, body = delivery.message(entry, self.subscription.namespace, policy, refusal.lines())
-            async with self._delivering():
-                answer = await self._ask(sink, head, body)
-            if not isinstance(answer, Refusal):
+            answer = await self._attempts.bury(sink, entry, refusal)
+            if answer is None:
                 self._settle(entry)
                 return
             if not answer.retried or tries >= policy.retries:

@@ -6,7 +6,6 @@ Law: an invocation that did not succeed emits nothing. Health is answered beside
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Executor
 from contextvars import copy_context
@@ -59,13 +58,12 @@ class Application:
         self._outlet = outlet
         self._direct = shape.kind == "async" and shape.convert is None and not shape.batch
         self._invoke = self._invoker()
-        self._fill = filling(surroundings.source)
+        self._fill = filling(surroundings.source, surroundings.identity)
 
     def __call__(self, request: Request) -> Response | Awaitable[Response]:
         if request.target.startswith(b"/health/"):
             return self._health(request)
-        body = request.whole
-        return self._serve(request, body)
+        return self._serve(request, request.whole if request.has_body else b"")
 
     async def _serve(self, request: Request, body: bytes | None) -> Response:
         event: Event | None = None
@@ -75,12 +73,12 @@ class Application:
                 body = await request.read()
             given = received(request.method.decode(), request.target, request.headers, body)
             event = given if type(given) is Event else None
-            ctx = Context(self._surroundings, event, self._deadline())
+            ctx = Context(self._surroundings, event, None if self._timeout is None else self._deadline(self._timeout))
             if event is not None and self._direct:
                 value = await self._shape.call(ctx, event)
             else:
                 value = await self._deliver(ctx, given)
-            if ctx.has_emitted:
+            if ctx.emitted is not None:
                 await self._emit(ctx)
             if type(value) not in _PLAIN and (hasattr(value, "__anext__") or hasattr(value, "__next__")):
                 return await self._streamed(value, ctx, given)
@@ -132,15 +130,15 @@ class Application:
 
         return in_thread
 
-    def _deadline(self) -> float | None:
-        return None if self._timeout is None else self._surroundings.clock() + self._timeout
+    def _deadline(self, timeout: float) -> float:
+        return self._surroundings.clock() + timeout
 
     # Events that go out.
 
     async def _emit(self, ctx: Context) -> None:
         if self._outlet is None:
             raise Unavailable("the function emits events, but neither K_SINK nor FUNCS_BROKER says where to")
-        await self._outlet.send([self._fill(event) for event in ctx.outbox])
+        await self._outlet.send([self._fill(event) for event in ctx.emitted or ()])
 
     # Streams.
 
@@ -148,7 +146,7 @@ class Application:
         items = value if hasattr(value, "__anext__") else self._threaded(value)
         if isinstance(given, list) or given.is_cloudevent:
             collected = [item async for item in items]
-            if ctx.has_emitted:
+            if ctx.emitted is not None:
                 await self._emit(ctx)
             first = given if isinstance(given, Event) else given[0]
             return values.replies(collected, first, fill=self._fill)
@@ -165,7 +163,7 @@ class Application:
                 yield encode(first)
                 async for item in items:
                     yield encode(item)
-            if ctx.has_emitted:
+            if ctx.emitted is not None:
                 await self._emit(ctx)
         finally:
             close = getattr(items, "aclose", None)
@@ -204,13 +202,13 @@ class Application:
         return text(200 if well else 503, message or ("ok" if well else "not ok"))
 
 
-def filling(source: str) -> values.Fill:
+def filling(source: str, identity: Callable[[], str]) -> values.Fill:
     """Gives an event that is to be sent an id, if it has none, and `source`."""
 
     def fill(event: Event) -> Event:
         attributes = event._attributes
         if attributes is not None:
-            attributes["id"] = attributes.get("id") or os.urandom(16).hex()
+            attributes["id"] = attributes.get("id") or identity()
             attributes["source"] = attributes.get("source") or source
         return event
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import traceback
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -28,6 +28,8 @@ class Output:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lines: list[bytes] = []
         self._size = 0
+        self._second = -1
+        self._before = ""
 
     def gather(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """From now on write once a turn of `loop`; None: each line at once."""
@@ -35,8 +37,7 @@ class Output:
         self.flush()
 
     def sink(self, level: str, message: str, fields: Mapping[str, Any]) -> None:
-        stamp = datetime.fromtimestamp(self._wall(), UTC).isoformat(timespec="milliseconds")
-        line = _encode({"time": stamp, "level": level, "message": message, **self._fields, **fields}) + b"\n"
+        line = _encode({"time": self._stamp(), "level": level, "message": message, **self._fields, **fields}) + b"\n"
         loop = self._loop
         if loop is None or asyncio._get_running_loop() is not loop:
             self._write(line)
@@ -47,6 +48,15 @@ class Output:
         self._size += len(line)
         if self._size > MANY:
             self.flush()
+
+    def _stamp(self) -> str:
+        """RFC 3339, in milliseconds; what stands before them is made once a second."""
+        now = self._wall()
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._before = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._before}.{int((now - second) * 1000):03}Z"
 
     def flush(self) -> None:
         lines, self._lines, self._size = self._lines, [], 0

@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from funcs.errors import FuncsError, Invalid, Terminal
 from funcs.sdk import Context, Logger
 from funcs.sdk.context import Surroundings
+from funcs.sdk.identity import identities
 
 from ..http.client import Pool
 from ..http.loop import new_event_loop
@@ -106,6 +107,7 @@ def _surroundings(settings: Settings, env: Mapping[str, str], logger: Logger, li
         env=dict(env),
         config=settings.config,
         logger=logger,
+        identity=identities(),
         clock=time.monotonic,
         background=lifecycle.background,
     )

@@ -6,7 +6,6 @@ whatever its keys; `(body, status)` and `(body, status, headers)` are answers if
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -17,6 +16,7 @@ from funcs import sdk
 from funcs.sdk import Event
 from funcs.sdk.binding import BATCH, to_headers
 from funcs.sdk.event import batch
+from funcs.sdk.identity import identities
 
 from ..http.headers import Block, block
 from ..http.message import Response
@@ -37,6 +37,7 @@ def _other(value: Any) -> Any:
     raise TypeError(f"a handler returned a {type(value).__name__}, which cannot be written as JSON")
 
 
+_identity = identities()
 encode = msgspec.json.Encoder(enc_hook=_other).encode
 
 
@@ -153,7 +154,7 @@ def _reply_event(value: Any, request: Event, fill: Fill) -> Response:
     else:
         content, body = JSON, encode(value)
     fixed = _fixed(request.type, fill, content)
-    return Response(200, Block(b"ce-id: %b\r\n%b" % (os.urandom(16).hex().encode(), fixed)), body)
+    return Response(200, Block(b"ce-id: %b\r\n%b" % (_identity().encode(), fixed)), body)
 
 
 @lru_cache(1024)

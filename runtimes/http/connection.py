@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from .eager import Runner
 from .errors import Disconnected
-from .headers import BODILESS, LAST_CHUNK, Block, block, chunk, status_line
+from .headers import BODILESS, LAST_CHUNK, STATUS_LINES, Block, block, chunk, status_line
 from .message import LATER, Answer, Later, Request, Response, Takeover, text
 from .receiver import Receiver
 
@@ -172,7 +172,7 @@ class Connection(Receiver, asyncio.Protocol):
             lines = response.headers
             if type(lines) is not Block:
                 lines = block(lines)
-            start = status_line(response.status)
+            start = STATUS_LINES.get(response.status) or status_line(response.status)
         except Exception as error:
             response = self._server.failed(request, error)
             lines, start = block(response.headers), status_line(response.status)

@@ -56,7 +56,9 @@ class Runners:
         if yielded is not _IDLE:
             runner.go_on(yielded)
             return runner
-        if not self.take_back(runner):
+        if context == self._context and not task.cancelling() and len(spare) < SPARE:  # `take_back`, without the call
+            spare.append(runner)
+        else:
             task.cancel()
         return None
 

@@ -109,6 +109,8 @@ class Receiver:
             if name in _WATCHED:
                 if name == b"host":
                     hosts += 1
+                elif name == b"content-length":
+                    self._content_length(request, int(value))
                 else:
                     plain = False
                     self._watched(request, name, value)
@@ -135,14 +137,15 @@ class Receiver:
 
     # Checks.
 
+    def _content_length(self, request: Request, length: int) -> None:
+        limit = self.limits.body
+        if limit is not None and length > limit:
+            self.refusal = text(413, f"the body is larger than {limit} bytes")
+        elif length:
+            request._body = Body(self, high=self.limits.unread, limit=limit)
+
     def _watched(self, request: Request, name: bytes, value: bytes) -> None:
-        if name == b"content-length":
-            length, limit = int(value), self.limits.body
-            if limit is not None and length > limit:
-                self.refusal = text(413, f"the body is larger than {limit} bytes")
-            elif length:
-                request._body = self.new_body()
-        elif name == b"transfer-encoding":
+        if name == b"transfer-encoding":
             if value.strip().lower() != b"chunked":
                 self.refusal = text(501, "the only transfer coding understood is chunked")
             request._body = self.new_body()

@@ -11,7 +11,8 @@ from cloudevents.core.formats.json import JSONFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtimes.eventing.event import FRESH, Event, Malformed, Spent, attributes_of, parse, structured
+from funcs.errors import BadRequest
+from runtimes.eventing.event import FRESH, Event, Spent, attributes_of, parse, structured
 
 HEADERS = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "t"}
 JSON = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t"}
@@ -31,24 +32,22 @@ def as_json(**changes: Any) -> tuple[list[tuple[bytes, bytes]], bytes]:
 @pytest.mark.parametrize(
     ("headers", "message"),
     [
-        pytest.param(pairs(ce_id=None), "attribute id is missing", id="no id"),
-        pytest.param(pairs(ce_source=""), "attribute source is missing or empty", id="empty source"),
-        pytest.param(pairs(ce_type=None), "attribute type is missing", id="no type"),
-        pytest.param(
-            pairs(ce_specversion=None), "not a CloudEvent: neither header ce-specversion", id="no event at all"
-        ),
-        pytest.param(pairs(ce_specversion="0.3"), 'specversion is "0.3"; only 1.0', id="old version"),
+        pytest.param(pairs(ce_id=None), "ce-id is missing", id="no id"),
+        pytest.param(pairs(ce_source=""), "ce-source is missing or empty", id="empty source"),
+        pytest.param(pairs(ce_type=None), "ce-type is missing", id="no type"),
+        pytest.param(pairs(ce_specversion=None), "ce-specversion is missing", id="no specversion"),
+        pytest.param(pairs(ce_specversion="0.3"), "specversion '0.3': only 1.0", id="old version"),
         pytest.param(pairs(ce_source="a b"), "attribute source is not a URI reference", id="source with a space"),
         pytest.param(pairs(ce_source="a%20b"), "attribute source is not a URI reference", id="encoded space"),
-        pytest.param(pairs(ce_time="yesterday"), "attribute time is not an RFC 3339 timestamp", id="time"),
+        pytest.param(pairs(ce_time="yesterday"), "ce-time is not an RFC 3339 timestamp", id="time"),
         pytest.param(pairs(ce_dataschema="/rel"), "attribute dataschema is not an absolute URI", id="dataschema"),
-        pytest.param(pairs(ce_subject=""), "attribute subject is not allowed to be empty", id="subject"),
+        pytest.param(pairs(ce_subject=""), "attribute subject is empty", id="subject"),
         pytest.param(pairs(content_type="json"), "attribute datacontenttype is not a media type", id="content type"),
-        pytest.param(pairs(ce_foo_bar="x"), '"foo-bar" is not an attribute name', id="attribute name"),
-        pytest.param(pairs(ce_data="x"), '"data" is not an attribute name', id="an attribute called data"),
-        pytest.param(pairs(ce_x="%ff"), "attribute x is not UTF-8", id="not UTF-8"),
-        pytest.param(pairs(ce_x="a%0d%0ab"), "attribute x holds control characters", id="a smuggled line break"),
-        pytest.param([*pairs(), (b"ce-id", b"2")], "attribute id is given twice", id="twice"),
+        pytest.param(pairs(ce_foo_bar="x"), "ce-foo-bar'?: names of attributes", id="attribute name"),
+        pytest.param(pairs(ce_data="x"), "ce-data'?: names of attributes", id="an attribute called data"),
+        pytest.param(pairs(ce_x="%ff"), "ce-x is not UTF-8", id="not UTF-8"),
+        pytest.param(pairs(ce_x="50%"), "ce-x has a malformed percent-encoding", id="half a percent"),
+        pytest.param([*pairs(), (b"ce-id", b"2")], "ce-id occurs twice", id="twice"),
         pytest.param(pairs(ce_x="y" * 40_000), "larger than 32768 bytes", id="too large"),
         pytest.param(pairs(content_type="application/cloudevents-batch+json"), "batches are not accepted", id="batch"),
         pytest.param(
@@ -57,7 +56,7 @@ def as_json(**changes: Any) -> tuple[list[tuple[bytes, bytes]], bytes]:
     ],
 )
 def test_a_malformed_event_is_refused_naming_the_attribute(headers: list[tuple[bytes, bytes]], message: str) -> None:
-    with pytest.raises(Malformed, match=message):
+    with pytest.raises(BadRequest, match=message):
         parse(headers, b"")
 
 
@@ -66,23 +65,23 @@ def test_a_malformed_event_is_refused_naming_the_attribute(headers: list[tuple[b
     [
         ({"id": ...}, "attribute id is missing"),
         ({"id": None}, "attribute id is missing"),
-        ({"id": 1.5}, "attribute id is neither a string"),
-        ({"x": {"nested": 1}}, "attribute x is neither a string"),
+        ({"id": 1.5}, "attribute id is not a string"),
+        ({"x": {"nested": 1}}, "attribute x is no string"),
         ({"x": 2**31}, "32-bit integer"),
-        ({"Upper": "x"}, '"Upper" is not an attribute name'),
-        ({"data": 1, "data_base64": "AA=="}, "both data and data_base64"),
+        ({"Upper": "x"}, "attribute Upper: names"),
+        ({"data": 1, "data_base64": "AA=="}, "data or data_base64, not both"),
         ({"data_base64": "A"}, "data_base64 is not base64"),
         ({"data_base64": 7}, "data_base64 is not base64"),
     ],
 )
 def test_a_malformed_json_event_is_refused(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(Malformed, match=message):
+    with pytest.raises(BadRequest, match=message):
         parse(*as_json(**changes))
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'"x"', b"\xff", b'{"id": "\\ud800"}'])
 def test_what_is_no_json_object_is_refused(body: bytes) -> None:
-    with pytest.raises(Malformed, match=r"is not a JSON object|is missing|neither"):
+    with pytest.raises(BadRequest, match=r"is not a JSON object|is missing"):
         parse([(b"content-type", b"application/cloudevents+json")], body)
 
 
@@ -137,7 +136,12 @@ def test_the_time_of_arrival_is_always_overwritten() -> None:
     assert event.attributes["knativearrivaltime"] == "2023-11-14T22:13:20.250000Z"
 
 
-printable = st.text(st.characters(blacklist_categories=("Cs", "Cc")), max_size=20)
+def test_a_smuggled_line_break_stays_encoded() -> None:
+    head = parse(pairs(ce_x="a%0d%0aevil: 1"), b"").head()
+    assert b"ce-x: a%0D%0Aevil:%201\r\n" in head
+
+
+printable = st.text(st.characters(blacklist_categories=("Cs",)), max_size=20)
 names = st.from_regex(r"[a-z0-9]{1,10}", fullmatch=True).filter(
     lambda name: name not in {*JSON, "data", "time", "dataschema", "datacontenttype", "subject", "knativebrokerttl"}
 )

@@ -52,7 +52,7 @@ async def door(tmp_path: Path) -> AsyncIterator[Door]:
         pytest.param("POST", "/default/default", b"content-type: application/cloudevents+json\r\n", STRUCTURED, 202, b"", id="structured"),
         pytest.param("POST", "/default/default", b"content-type: application/cloudevents-batch+json\r\n", b"[]", 400, b"batches are not accepted", id="batch"),
         pytest.param("POST", "/default/default", b"", b"{}", 400, b"not a CloudEvent", id="no event"),
-        pytest.param("POST", "/default/default", BINARY.replace(b"ce-id: 1\r\n", b""), b"", 400, b"attribute id is missing", id="malformed"),
+        pytest.param("POST", "/default/default", BINARY.replace(b"ce-id: 1\r\n", b""), b"", 400, b"header ce-id is missing or empty", id="malformed"),
         pytest.param("POST", "/default/default", BINARY + b"ce-knativebrokerttl: 1\r\n", b"", 400, b"used up", id="time to live over"),
         pytest.param("POST", "/default/default", BINARY, b"x" * 1001, 413, b"larger than 1000 bytes", id="too large"),
         pytest.param("POST", "/default/other", BINARY, b"", 404, b"there is no broker other in namespace default", id="unknown broker"),

@@ -20,6 +20,7 @@ import pytest
 
 from funcs import Context, DeadLetter, Drop, Event, HTTPError, Logger, Response, Retry
 from funcs.sdk.context import Surroundings
+from funcs.sdk.identity import identities
 from runtimes.function.application import Application
 from runtimes.function.lifecycle import Lifecycle
 from runtimes.function.loading import LoadError
@@ -74,7 +75,12 @@ async def function(
     logger = Logger(lambda level, message, fields: lines.append((level, message, fields)))
     lifecycle = Lifecycle(owner, logger)
     surroundings = Surroundings(
-        function="f", source="/ns/f", logger=logger, clock=time.monotonic, background=lifecycle.background
+        function="f",
+        source="/ns/f",
+        logger=logger,
+        identity=identities(),
+        clock=time.monotonic,
+        background=lifecycle.background,
     )
     emitted = Emitted()
     with ThreadPoolExecutor(2) as threads, socket.create_server(("127.0.0.1", 0)) as sock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from runtimes.http.client import Pool
@@ -21,7 +23,7 @@ PATIENCE = 20.0
 AT_3 = """
 import os, sys
 os.dup2(int(sys.argv[1]), 3)
-os.execv(sys.executable, [sys.executable, "-m", "runtimes.function"])
+os.execv(sys.executable, [sys.executable, "-m", os.environ.get("MODULE", "runtimes.function")])
 """
 GET = (b"GET", b"/", ((b"host", b"x"),))
 
@@ -175,3 +177,21 @@ async def test_a_port_in_use_is_named(tmp_path: Path) -> None:
             status, stderr = await finished(child)
     assert status == 78
     assert f"port {port}" in stderr
+
+
+async def test_it_runs_shipped_inside_funcs_and_leaves_the_authors_own_names_alone(tmp_path: Path) -> None:
+    site, code = tmp_path / "site", tmp_path / "code"
+    for part in ("__init__.py", "errors.py", "version.py"):
+        (site / "funcs").mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "funcs" / part, site / "funcs" / part)
+    shutil.copytree(ROOT / "funcs/sdk", site / "funcs/sdk")
+    for part in ("http", "function"):
+        shutil.copytree(ROOT / "runtimes" / part, site / "funcs/_runtime" / part)
+    write(code, "NAME = 'the author’s'\n", "runtimes.py")
+    write(code, "import runtimes\nfrom funcs import Event\n\ndef handle():\n    return runtimes.NAME\n")
+    packages = str(Path(msgspec.__file__).parents[1])
+    env = {"PYTHONPATH": f"{site}:{packages}", "MODULE": "funcs._runtime.function"}
+    async with process(code, **env) as (child, address, pool):
+        assert await (await pool.request(address, *GET)).read() == "the author’s".encode()
+        child.send_signal(signal.SIGTERM)
+        assert (await finished(child))[0] == 0

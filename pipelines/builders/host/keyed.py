@@ -20,7 +20,7 @@ from funcs.oci.layout import Layout
 
 from ..port import BuiltLayer
 
-FORMAT = "host-1"  # of what this builder makes: part of every key
+FORMAT = "host-2"  # of what this builder makes: part of every key
 
 
 class KeyedLayers:

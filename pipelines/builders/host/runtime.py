@@ -51,12 +51,14 @@ def entries(target: Target) -> Iterator[Entry]:
             yield from with_bytecode(installed(name, WHEELS_PLACE), target.cache_tag)
 
 
-def installed(name: str, under: str) -> Iterator[Entry]:
+def installed(name: str, under: str, *, without: frozenset[str] = _VOLATILE) -> Iterator[Entry]:
     """The files of an installed distribution, as they would be in `under`. Raises NotFound."""
     distribution = _distribution(name)
-    for file in distribution.files or ():
+    if distribution.files is None:
+        raise NotFound(f"{name} has no list of its files here", hint="Install funcs-platform again.")
+    for file in distribution.files:
         parts = file.parts
-        if ".." in parts or "__pycache__" in parts or file.suffix == ".pyc" or file.name in _VOLATILE:
+        if ".." in parts or "__pycache__" in parts or file.suffix == ".pyc" or file.name in without:
             continue
         place = Path(str(distribution.locate_file(file)))
         if place.is_file():

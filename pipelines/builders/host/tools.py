@@ -7,13 +7,10 @@ IO: reads the installation and git; writes the layout.
 
 from __future__ import annotations
 
-import filecmp
 import importlib.metadata
 import importlib.util
 import os
 import re
-import shutil
-import subprocess
 import sysconfig
 import zipfile
 from collections.abc import Iterator
@@ -27,7 +24,7 @@ from funcs.oci.layout import Layout
 from funcs.oci.model import Execution
 
 from ..port import Built, BuiltLayer
-from . import foundation, image, libraries, rootfs, runtime
+from . import foundation, image, programs, rootfs, runtime
 from .bytecode import with_bytecode
 from .interpreter import this_target
 from .keyed import KeyedLayers, key_of
@@ -39,13 +36,7 @@ BASE_VARIABLE = "FUNCS_BASE"  # in a tools container: the host base, as `reposit
 TAG = "latest"
 SITE = "opt/funcs/site"  # on PYTHONPATH: distributions' own Pythons differ in where they look for packages
 _PACKAGES = ("funcs", "runtimes", "pipelines")
-_GIT_CONFIG = b"[safe]\n\tdirectory = *\n[init]\n\tdefaultBranch = main\n"
-_UNUSED_GIT = frozenset(
-    {
-        "mergetools", "scalar", "git-daemon", "git-http-backend", "git-http-fetch", "git-http-push", "git-imap-send",
-        "git-shell",
-    }
-)  # fmt: skip
+_OF_AN_INSTALLER = frozenset({"INSTALLER", "REQUESTED", "direct_url.json"})
 _SECONDS = 30
 
 
@@ -61,9 +52,8 @@ def build_tools_image(layout: Layout, cache: Path) -> Built:
     base_image = build_base_image(layout, cache)
     base = foundation.host_foundation(layers)
     built = [*base.layers, layers.get("installation", _installation_key(), _installation)]
-    git = shutil.which("git")
-    if git is not None:
-        built.append(layers.get("git", _git_key(Path(git)), lambda: _git(Path(git))))
+    for name, program_key, entries in programs.layers():
+        built.append(layers.get(name, program_key, entries))
     env = {"PYTHONPATH": f"/{SITE}", BASE_VARIABLE: f"{BASE_REPOSITORY}@{base_image.digest}"}
     execution = _execution(base, env)
     return _finish(layout, TOOLS_REPOSITORY, tuple(built), execution)
@@ -108,7 +98,8 @@ def _installed() -> Iterator[Entry]:
     under = SITE
     for distribution in _closure():
         if distribution.name != DISTRIBUTION:
-            yield from runtime.installed(distribution.name, under)
+            # RECORD stays: a build in a tools container copies the runtime's wheels by it.
+            yield from runtime.installed(distribution.name, under, without=_OF_AN_INSTALLER)
     yield from _own_packages()
     own = importlib.metadata.distribution(DISTRIBUTION)
     about = f"{under}/{DISTRIBUTION.replace('-', '_')}-{own.version}.dist-info"
@@ -172,42 +163,3 @@ def _pip(under: str) -> Iterator[Entry]:
     purelib = Path(sysconfig.get_path("purelib", vars={"base": os.path.realpath(stdlib.parents[1])}))
     if (purelib / "pip").is_dir():
         yield from runtime.package(purelib / "pip", f"{under}/pip")
-
-
-# git
-
-
-def _git_key(git: Path) -> str:
-    found = git.stat()
-    return key_of("git", str(this_target()), f"{git}:{found.st_size}:{found.st_mtime_ns}")
-
-
-def _git(git: Path) -> Iterator[Entry]:
-    """git with the programs that it runs; those in Perl and the graphical ones are left out."""
-    place = Path(os.path.realpath(git))
-    programs = Path(_asked(git, "--exec-path"))
-    binaries = [place]
-    yield layer.file(libraries.in_image("/usr/bin/git"), place, executable=True)
-    yield layer.file("etc/gitconfig", _GIT_CONFIG)
-    for entry in layer.tree(programs, libraries.in_image(str(programs)), skip=_UNUSED_GIT):
-        if entry.link or entry.content is None:
-            yield entry
-        elif isinstance(entry.content, Path) and filecmp.cmp(entry.content, place, shallow=False):
-            yield layer.symlink(entry.path, "/usr/bin/git")
-        elif isinstance(entry.content, Path) and not _is_perl(entry.content):
-            binaries.append(entry.content)
-            yield entry
-    templates = Path("/usr/share/git-core/templates")
-    if templates.is_dir():
-        yield from layer.tree(templates, "usr/share/git-core/templates", skip=frozenset({"hooks"}))
-    yield from libraries.entries(libraries.needed_by(binaries))
-
-
-def _asked(git: Path, option: str) -> str:
-    done = subprocess.run([str(git), option], check=True, capture_output=True, timeout=_SECONDS)
-    return os.fsdecode(done.stdout).strip()
-
-
-def _is_perl(path: Path) -> bool:
-    with path.open("rb") as file:
-        return b"perl" in file.readline(80)

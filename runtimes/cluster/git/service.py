@@ -85,6 +85,8 @@ class Service:
         assert stdin is not None
         try:
             async for piece in body:
+                if stdin.is_closing():  # git has heard enough: uvloop refuses to write where asyncio would be silent
+                    break
                 stdin.write(piece)
                 await stdin.drain()
             self._fed = True

@@ -1,0 +1,46 @@
+"""`python -m benchmarks [MODULE …]`: the rows of each module, with their budgets; exit status 1 below one.
+
+A module has `async def rows(bench: Bench) -> list[Row]`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+
+from .harness import Bench, Row, Skipped
+
+MODULES = ("function", "gateway")
+
+
+def main(names: list[str]) -> int:
+    unknown = set(names) - set(MODULES)
+    if unknown:
+        print(f"there is no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(MODULES)}", file=sys.stderr)
+        return 2
+    bench = Bench()
+    bench.cache.mkdir(parents=True, exist_ok=True)
+    found: list[Row] = []
+    for name in names or MODULES:
+        module = importlib.import_module(f"{__package__}.{name}")
+        try:
+            found += asyncio.run(module.rows(bench))
+        except Skipped as skipped:
+            print(f"{name}: skipped: {skipped}")
+    print(table(found))
+    return 0 if all(row.met for row in found) else 1
+
+
+def table(rows: list[Row]) -> str:
+    lines = [f"{'what':<26}{'against':<24}{'ours':>10}{'theirs':>10} {'unit':<8}{'ratio':>8}{'budget':>8}"]
+    for row in rows:
+        budget = "" if row.budget is None else f"{row.budget:g}×"
+        verdict = "" if row.met else "  BELOW"
+        figures = f"{row.ours:>10.0f}{row.theirs:>10.0f} {row.unit:<8}{row.ratio:>7.2f}×{budget:>8}"
+        lines.append(f"{row.name:<26}{row.peer:<24}{figures}{verdict}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

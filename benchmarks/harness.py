@@ -1,0 +1,192 @@
+"""Peers started here, each in a pinned environment of its own; load; and rows of ratios.
+
+Law: figures are compared only within one run: contestants alternate, round by round, on the same core, with the load
+generator on another, and medians are taken. Versions are asserted when a peer is started. IO: processes, pip.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PATIENCE = 20.0
+
+
+class Skipped(Exception):
+    """A row that cannot be had on this machine; the message says what is missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """Ours against theirs; `budget`: the least ratio there may be, None: only shown. Larger is better."""
+
+    name: str
+    peer: str
+    ours: float
+    theirs: float
+    unit: str = "req/s"
+    budget: float | None = None
+
+    @property
+    def ratio(self) -> float:
+        return self.ours / self.theirs
+
+    @property
+    def met(self) -> bool:
+        return self.budget is None or self.ratio >= self.budget
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contestant:
+    """A server: `command` may name `{port}`; it gets PORT in its environment, too."""
+
+    name: str
+    command: Sequence[str]
+    cwd: Path = ROOT
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What wrk sends: a GET, or what its `script` says."""
+
+    path: str = "/"
+    script: Path | None = None
+    connections: int = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """Where and for how long. `cache` is kept from run to run."""
+
+    cache: Path = ROOT / ".cache" / "benchmarks"
+    seconds: int = 3
+    rounds: int = 3
+
+    @property
+    def cores(self) -> tuple[int, int]:
+        """(the server's, the load generator's)."""
+        available = sorted(os.sched_getaffinity(0))
+        return available[-1], available[0]
+
+    def environment(self, name: str, pins: Mapping[str, str]) -> Path:
+        """The interpreter of a virtual environment with exactly these versions; made if it is not there."""
+        home = self.cache / name
+        python = home / "bin" / "python"
+        if not python.exists():
+            subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
+        if versions(python, pins) != dict(pins):
+            wanted = [f"{package}=={version}" for package, version in pins.items()]
+            subprocess.run(
+                [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted], check=True
+            )
+        found = versions(python, pins)
+        if found != dict(pins):
+            raise SystemExit(f"{name}: {found} is installed, not {dict(pins)}")
+        return python
+
+    def go(self, source: Path) -> Path:
+        """A Go program, built. Raises Skipped without Go."""
+        if shutil.which("go") is None:
+            raise Skipped("Go is not installed")
+        self.cache.mkdir(parents=True, exist_ok=True)
+        program = self.cache / source.name.partition(".")[0]
+        copy = program.with_suffix(".go")
+        copy.write_text(source.read_text())
+        subprocess.run(["go", "build", "-o", str(program), str(copy)], check=True)
+        return program
+
+    def compare(self, contestants: Sequence[Contestant], load: Load) -> dict[str, float]:
+        """Requests per second, by contestant: the median over the rounds, after one to warm up."""
+        if shutil.which("wrk") is None:
+            raise Skipped("wrk is not installed")
+        rates: dict[str, list[float]] = {}
+        with contextlib.ExitStack() as stack:
+            ports = {c.name: stack.enter_context(self.running(c)) for c in contestants}
+            for round_ in range(self.rounds + 1):
+                for name, port in ports.items():
+                    rate = self.wrk(port, load, self.seconds if round_ else 1)
+                    if round_:
+                        rates.setdefault(name, []).append(rate)
+        return {name: statistics.median(found) for name, found in rates.items()}
+
+    @contextlib.contextmanager
+    def running(self, contestant: Contestant) -> Iterator[int]:
+        """Start it on the server's core; its port, once it accepts connections."""
+        port = free_port()
+        command = [*pinned(self.cores[0]), *(part.format(port=port) for part in contestant.command)]
+        own = {name: value.format(port=port) for name, value in contestant.env.items()}
+        log = self.cache / f"{contestant.name.replace(' ', '-')}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command,
+                cwd=contestant.cwd,
+                env={**os.environ, "PORT": str(port), **own},
+                stdout=output,
+                stderr=output,
+            )
+        try:
+            wait_for(port, lambda: process.poll() is None, log)
+            yield port
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def wrk(self, port: int, load: Load, seconds: int) -> float:
+        command = ["wrk", "-t1", f"-c{load.connections}", f"-d{seconds}s"]
+        if load.script is not None:
+            command += ["-s", str(load.script)]
+        done = subprocess.run(
+            [*pinned(self.cores[1]), *command, f"http://127.0.0.1:{port}{load.path}"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        wrong = re.search(r"Non-2xx or 3xx responses: \d+|Socket errors: .*", done.stdout)
+        if wrong:
+            raise SystemExit(f"port {port}: {wrong.group(0)}")
+        rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
+        assert rate is not None, done.stdout
+        return float(rate.group(1))
+
+
+def pinned(core: int) -> list[str]:
+    """What to put before a command, so that it stays on one core."""
+    return ["taskset", "-c", str(core)] if shutil.which("taskset") else []
+
+
+def versions(python: Path, names: Mapping[str, str]) -> dict[str, str]:
+    """The installed versions of some packages; those that are not there are left out."""
+    code = "from importlib.metadata import distributions as d\nfor x in d(): print(x.metadata['Name'], x.version)"
+    done = subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=True)
+    found = dict(line.split() for line in done.stdout.splitlines())
+    return {name: found[name] for name in names if name in found}
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+def wait_for(port: int, alive: Callable[[], bool], log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and alive():
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise SystemExit(f"nothing listens on port {port}:\n{log.read_text()[-2000:]}")

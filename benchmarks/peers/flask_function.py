@@ -1,0 +1,13 @@
+"""functions-framework's peer of the templates."""
+
+import functions_framework
+
+
+@functions_framework.http
+def hello(request):
+    return {"message": "Hello, world!"}
+
+
+@functions_framework.cloud_event
+def event(event):
+    assert event.data is not None
