@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
@@ -38,6 +39,7 @@ from .sink import Sink
 
 OK, SOFTWARE, CONFIG = 0, 70, 78
 SAID = 1.0  # seconds for which a failed start is answered
+_LAST_WORDS = "/dev/termination-log"  # terminationMessagePath where a pod does not say otherwise
 
 
 def main(env: Mapping[str, str], pid: int) -> int:
@@ -163,8 +165,19 @@ def _identity(env: Mapping[str, str]) -> dict[str, str]:
 
 def _say(error: FuncsError, status: int) -> int:
     hint = f"\n  {error.hint}" if error.hint else ""
-    print(f"function: {error.reason}: {error.message}{hint}", file=sys.stderr, flush=True)
+    text = f"function: {error.reason}: {error.message}{hint}"
+    print(text, file=sys.stderr, flush=True)
+    _leave(text)
     return status
+
+
+def _leave(text: str) -> None:
+    """Where the node looks for a container's last words; it makes the file, and there is none outside of a pod."""
+    try:
+        with open(os.open(_LAST_WORDS, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW), "w") as file:  # noqa: PTH123
+            file.write(text)
+    except OSError:
+        return
 
 
 def _write(data: bytes) -> None:
