@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -38,6 +38,7 @@ def main(argv: list[str]) -> int:
     places = Places(given.state)
     listeners = (text.partition("=") for text in given.listen)
     sockets = {name: socket.socket(fileno=int(number)) for name, _, number in listeners}
+    _keep_from_children([found.fileno() for found in sockets.values()] + ([] if given.ready is None else [given.ready]))
     run: Run = import_module(f"funcs.platform.{given.name}").run
     duty = Duty(given.name, places, places.read_record(), sockets, _search_path(os.environ), given.ready)
     gc.freeze()  # what was imported is never garbage
@@ -49,6 +50,12 @@ def main(argv: list[str]) -> int:
         logging.getLogger("funcs").critical("%s: %s", error.reason, error.message, exc_info=error)
         return 1
     return 0
+
+
+def _keep_from_children(descriptors: Sequence[int]) -> None:
+    """uvloop's children inherit whatever can be; one that has a listener would hold its port when we are gone."""
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
 
 
 def _search_path(environ: Mapping[str, str]) -> str:

@@ -38,6 +38,7 @@ PARTS: dict[str, tuple[str, ...]] = {
 }
 _BACKOFF = (0.05, 5.0)
 _STABLE = 30.0
+_FINAL = (405, 422, 500)  # Unsupported, Invalid, Terminal
 _STOP_GRACE = 15.0
 
 
@@ -62,6 +63,11 @@ class Part:
     started: float = 0.0
     failures: int = 0
     retry_at: float = 0.0
+
+    @property
+    def gave_up(self) -> bool:
+        """It ended, and said a reason that another try cannot change."""
+        return self.failures > 0 and self.trouble != b"" and msgspec.json.decode(self.trouble)["code"] in _FINAL
 
 
 @dataclass(slots=True)
@@ -199,7 +205,7 @@ class Supervisor:
         """Tell `funcs up`, once: ready, or what keeps failing."""
         if announce is None:
             return None
-        failing = [part for part in self.parts.values() if part.failures >= 3]
+        failing = [part for part in self.parts.values() if part.failures >= 3 or part.gave_up]
         if failing:
             os.write(announce, b"failed %b %b\n" % (failing[0].name.encode(), failing[0].trouble))
         elif all(part.ready for part in self.parts.values()):

@@ -31,7 +31,7 @@ from ..http.server import serve
 from ..http.settings import Limits
 from .application import Application, refusing
 from .lifecycle import Lifecycle
-from .loading import load
+from .loading import load, where
 from .output import LogHandler, Output
 from .settings import Settings, from_environment
 from .shape import shape_of
@@ -73,7 +73,7 @@ async def _run(settings: Settings, env: Mapping[str, str], listeners: list[socke
         await lifecycle.init(ctx)
     except Exception as error:
         logger.exception("init() failed", error=error)
-        refusal = Terminal(f"init() raised {type(error).__name__}: {error}", reason="InitFailed")
+        refusal = Terminal(f"{where(error)}: init() raised {type(error).__name__}: {error}", reason="InitFailed")
         return await _refuse(listeners, refusal, SOFTWARE, stop)
     limits = Limits(body=settings.body, answer_timeout=settings.timeout)
     servers = [await serve(app, listener, limits=limits, failure=app.failed) for listener in listeners]

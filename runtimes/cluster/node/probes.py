@@ -1,4 +1,4 @@
-"""Probes: is a container started, ready, alive?
+"""Probes: is a container started, ready, alive? By `httpGet`, `tcpSocket` or `exec`; `grpc` and HTTPS are refused.
 
 Law: the first checks come at once and often (5 ms, doubling to 100 ms) until one succeeds, so that a waking function is
 ready the moment it answers; then every `periodSeconds`. `initialDelaySeconds` is honoured. Thresholds are Kubernetes'.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from funcs.api.meta import Object
 from funcs.control.clock import Clock
@@ -40,11 +40,16 @@ class Probe:
 
 
 def read(kind: str, spec: Object, container: Object, ports: Mapping[int, int]) -> Probe:
-    """A probe of a container's spec; its port is where the node has put it. Raises CannotRun for a handler we lack."""
+    """A probe of a container's spec, `kind` being its field's name; its port is where the node has put it.
+
+    Raises CannotRun for a handler we lack.
+    """
     handlers = [name for name in ("httpGet", "tcpSocket", "exec", "grpc") if spec.get(name) is not None]
     if handlers != handlers[:1] or not handlers or handlers[0] == "grpc":
-        raise CannotRun(f"{kind}Probe of {container['name']}: handler {', '.join(handlers) or 'none'} is not supported")
+        raise CannotRun(f"{kind} of {container['name']}: handler {', '.join(handlers) or 'none'} is not supported")
     handler = {handlers[0]: spec[handlers[0]]}
+    if str((spec.get("httpGet") or {}).get("scheme") or "HTTP").upper() != "HTTP":
+        raise CannotRun(f"{kind} of {container['name']}: httpGet over HTTPS is not supported")
     wanted = handler[handlers[0]].get("port") if handlers[0] != "exec" else None
     return Probe(
         kind=kind,
@@ -56,6 +61,10 @@ def read(kind: str, spec: Object, container: Object, ports: Mapping[int, int]) -
         successes=int(spec.get("successThreshold") or 1),
         failures=int(spec.get("failureThreshold") or 3),
     )
+
+
+def within(probe: Probe, timeout: float) -> Probe:
+    return replace(probe, timeout=timeout)
 
 
 def real_port(wanted: int | str, container: Object, ports: Mapping[int, int]) -> int:
@@ -128,8 +137,6 @@ async def _connect(probe: Probe) -> tuple[bool, str]:
 
 def _request(probe: Probe) -> bytes:
     get = probe.handler["httpGet"]
-    if str(get.get("scheme") or "HTTP").upper() != "HTTP":
-        raise ValueError("probes over HTTPS are not supported")
     path = str(get.get("path") or "/")
     headers = {
         "Host": f"{get.get('host') or '127.0.0.1'}:{probe.port}",

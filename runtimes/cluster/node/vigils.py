@@ -83,11 +83,7 @@ class Vigils:
 
     async def _probe(self, container: Object, kind: str, ports: Mapping[int, int]) -> None:
         name = container["name"]
-        try:
-            probe = probes.read(kind, container[f"{kind}Probe"], container, ports)
-        except FuncsError as error:
-            self._told(name, Verdict(kind, False, str(error)))
-            return
+        probe = probes.read(f"{kind}Probe", container[f"{kind}Probe"], container, ports)
         if kind != "startup":
             await self._started[name].wait()
 
