@@ -95,7 +95,7 @@ def test_a_killed_part_is_restarted_and_no_connect_is_refused(
     start()
     first = ask(places)
     os.kill(first, signal.SIGKILL)
-    eventually("its end", lambda: pids.started(first) is None)  # it may still accept a connect, and take it along
+    eventually("the killed part has ended", lambda: pids.started(first) is None)
     second = ask(places)  # queues in the backlog of the socket that the supervisor holds
     assert second != first
     eventually("the restarted part is ready", lambda: "gateway" in state_of(places).ready)
