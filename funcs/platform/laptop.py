@@ -13,12 +13,13 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from funcs.errors import AlreadyExists, Conflict, FuncsError, Timeout, Unavailable
+from funcs.errors import AlreadyExists, Conflict, FuncsError, NotFound, Timeout, Unavailable
 from runtimes.cluster.node.cleanup import stop_all
 
 from . import supervisor
@@ -86,23 +87,49 @@ def launch(places: Places, deadline: float) -> None:
 
 def down(places: Places, *, purge: bool = False) -> bool:
     """Stop everything; with `purge` remove the state too. False if nothing ran."""
-    state = supervisor.read_state(places)
-    ran = False
-    if state is not None:
-        ran = state.supervisor.signal(signal.SIGTERM)
-        if ran and not state.supervisor.wait(_DOWN_DEADLINE):
-            raise Timeout(f"the supervisor, process {state.supervisor.number}, did not end", hint="See its log.")
-        for pid in state.parts.values():  # of a supervisor that had died
-            if pid.signal(signal.SIGTERM):
-                ran = True
-                if not pid.wait(_DOWN_DEADLINE):
-                    pid.signal(signal.SIGKILL)
-        (places.run / "supervisor.json").unlink(missing_ok=True)
-    stop_all(places.root, _POD_GRACE)
+    if not places.run.exists():
+        raise NotFound(f"there is no cluster in {places.root}", hint="Run `funcs up`.")
+    ran, held = _stop_supervisors(places)
+    try:
+        ran = _stop_parts(places) or ran
+        stop_all(places.root, _POD_GRACE)
+    finally:
+        os.close(held)
     if purge:
         shutil.rmtree(places.root, ignore_errors=False)
     if places.run.exists() and places.run.parent != places.root:
         shutil.rmtree(places.run)
+    return ran
+
+
+def _stop_supervisors(places: Places) -> tuple[bool, int]:
+    """Whether one ran, and the lock, so that the control part cannot have another started meanwhile."""
+    ran = False
+    deadline = time.monotonic() + _DOWN_DEADLINE
+    while True:
+        state = supervisor.read_state(places)
+        if state is not None and state.supervisor.signal(signal.SIGTERM):
+            ran = True
+            if not state.supervisor.wait(_DOWN_DEADLINE):
+                raise Timeout(f"the supervisor, process {state.supervisor.number}, did not end", hint="See its log.")
+        try:
+            return ran, supervisor.lock(places)
+        except Unavailable:  # one that has just been started, and has not yet said so
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def _stop_parts(places: Places) -> bool:
+    """The parts of a supervisor that had died. Whether there were any."""
+    state = supervisor.read_state(places)
+    ran = False
+    for pid in state.parts.values() if state is not None else ():
+        if pid.signal(signal.SIGTERM):
+            ran = True
+            if not pid.wait(_DOWN_DEADLINE):
+                pid.signal(signal.SIGKILL)
+    (places.run / "supervisor.json").unlink(missing_ok=True)
     return ran
 
 

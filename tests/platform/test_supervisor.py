@@ -95,6 +95,7 @@ def test_a_killed_part_is_restarted_and_no_connect_is_refused(
     start()
     first = ask(places)
     os.kill(first, signal.SIGKILL)
+    eventually("the killed part has ended", lambda: pids.started(first) is None)
     second = ask(places)  # queues in the backlog of the socket that the supervisor holds
     assert second != first
     eventually("the restarted part is ready", lambda: "gateway" in state_of(places).ready)
