@@ -1,4 +1,4 @@
-"""`python -m benchmarks [MODULE …]`: the rows of each module, with their budgets; exit status 1 below one that is enforced.
+"""`python -m benchmarks [MODULE …]`: the rows of each module, with their budgets; exit status 1 below an enforced one.
 
 A module has `async def rows(bench: Bench) -> list[Row]`.
 """
@@ -11,7 +11,7 @@ import sys
 
 from .harness import Bench, Row, Skipped
 
-MODULES = ("function", "gateway")
+MODULES = ("function", "gateway", "cold_start")
 
 
 def main(names: list[str]) -> int:

@@ -29,7 +29,7 @@ class Skipped(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """Ours against theirs; `budget`: the least ratio there may be, None: only shown. Larger is better, unless `less_is`.
+    """Ours against theirs; `budget`: the least ratio there may be, None: only shown. More is better, or `less_is`.
 
     `enforced` False: the budget belongs to work that is not done yet, and missing it is said but is no failure.
     """
@@ -196,7 +196,8 @@ class Bench:
             raise SystemExit(f"port {server.port}: {wrong.group(0)}")
         rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
         served = re.search(r"(\d+) requests in", done.stdout)
-        assert rate is not None and served is not None, done.stdout
+        assert rate is not None, done.stdout
+        assert served is not None, done.stdout
         return Figures(rate=float(rate.group(1)), cost=spent * 1e6 / int(served.group(1)))
 
 
