@@ -1,4 +1,4 @@
-"""`python -m benchmarks [MODULE …]`: the rows of each module, with their budgets; exit status 1 below one.
+"""`python -m benchmarks [MODULE …]`: the rows of each module, with their budgets; exit status 1 below an enforced one.
 
 A module has `async def rows(bench: Bench) -> list[Row]`.
 """
@@ -11,7 +11,7 @@ import sys
 
 from .harness import Bench, Row, Skipped
 
-MODULES = ("function", "gateway")
+MODULES = ("function", "gateway", "cold_start")
 
 
 def main(names: list[str]) -> int:
@@ -29,15 +29,16 @@ def main(names: list[str]) -> int:
         except Skipped as skipped:
             print(f"{name}: skipped: {skipped}")
     print(table(found))
-    return 0 if all(row.met for row in found) else 1
+    return 0 if all(row.met or not row.enforced for row in found) else 1
 
 
 def table(rows: list[Row]) -> str:
     lines = [f"{'what':<26}{'against':<24}{'ours':>10}{'theirs':>10} {'unit':<8}{'ratio':>8}{'budget':>8}"]
     for row in rows:
         budget = "" if row.budget is None else f"{row.budget:g}×"
-        verdict = "" if row.met else "  BELOW"
-        figures = f"{row.ours:>10.0f}{row.theirs:>10.0f} {row.unit:<8}{row.ratio:>7.2f}×{budget:>8}"
+        verdict = "" if row.met else "  BELOW" if row.enforced else "  not yet"
+        digits = 0 if min(row.ours, row.theirs) >= 100 else 1
+        figures = f"{row.ours:>10.{digits}f}{row.theirs:>10.{digits}f} {row.unit:<8}{row.ratio:>7.2f}×{budget:>8}"
         lines.append(f"{row.name:<26}{row.peer:<24}{figures}{verdict}")
     return "\n".join(lines)
 

@@ -29,7 +29,10 @@ class Skipped(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """Ours against theirs; `budget`: the least ratio there may be, None: only shown. Larger is better."""
+    """Ours against theirs; `budget`: the least ratio there may be, None: only shown. More is better, or `less_is`.
+
+    `enforced` False: the budget belongs to work that is not done yet, and missing it is said but is no failure.
+    """
 
     name: str
     peer: str
@@ -37,10 +40,12 @@ class Row:
     theirs: float
     unit: str = "req/s"
     budget: float | None = None
+    less_is: bool = False
+    enforced: bool = True
 
     @property
     def ratio(self) -> float:
-        return self.ours / self.theirs
+        return self.theirs / self.ours if self.less_is else self.ours / self.theirs
 
     @property
     def met(self) -> bool:
@@ -49,12 +54,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contestant:
-    """A server: `command` may name `{port}`; it gets PORT in its environment, too."""
+    """A server: `command` may name `{port}`; it gets PORT in its environment, too. `port` 0: a free one."""
 
     name: str
     command: Sequence[str]
     cwd: Path = ROOT
     env: Mapping[str, str] = field(default_factory=dict)
+    port: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +68,25 @@ class Load:
     """What wrk sends: a GET, or what its `script` says."""
 
     path: str = "/"
+    host: str = ""
     script: Path | None = None
     connections: int = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A contestant that runs."""
+
+    port: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """Requests a second, and microseconds of processor time that the server itself spent on each."""
+
+    rate: float
+    cost: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,23 +132,30 @@ class Bench:
 
     def compare(self, contestants: Sequence[Contestant], load: Load) -> dict[str, float]:
         """Requests per second, by contestant: the median over the rounds, after one to warm up."""
+        return {name: figures.rate for name, figures in self.measure(contestants, load).items()}
+
+    def measure(self, contestants: Sequence[Contestant], load: Load) -> dict[str, Figures]:
+        """Rate and cost by contestant: the medians over the rounds, after one to warm up."""
         if shutil.which("wrk") is None:
             raise Skipped("wrk is not installed")
-        rates: dict[str, list[float]] = {}
+        found: dict[str, list[Figures]] = {}
         with contextlib.ExitStack() as stack:
-            ports = {c.name: stack.enter_context(self.running(c)) for c in contestants}
+            servers = {c.name: stack.enter_context(self.running(c)) for c in contestants}
             for round_ in range(self.rounds + 1):
-                for name, port in ports.items():
-                    rate = self.wrk(port, load, self.seconds if round_ else 1)
+                for name, server in servers.items():
+                    figures = self.wrk(server, load, self.seconds if round_ else 1)
                     if round_:
-                        rates.setdefault(name, []).append(rate)
-        return {name: statistics.median(found) for name, found in rates.items()}
+                        found.setdefault(name, []).append(figures)
+        return {name: _medians(figures) for name, figures in found.items()}
 
     @contextlib.contextmanager
-    def running(self, contestant: Contestant) -> Iterator[int]:
-        """Start it on the server's core; its port, once it accepts connections."""
-        port = free_port()
-        command = [*pinned(self.cores[0]), *(part.format(port=port) for part in contestant.command)]
+    def running(self, contestant: Contestant, core: int | None = None) -> Iterator[Server]:
+        """Start it on a core (None: the server's), and wait until it accepts connections."""
+        port = contestant.port or free_port()
+        command = [
+            *pinned(self.cores[0] if core is None else core),
+            *(part.format(port=port) for part in contestant.command),
+        ]
         own = {name: value.format(port=port) for name, value in contestant.env.items()}
         log = self.cache / f"{contestant.name.replace(' ', '-')}.log"
         with log.open("wb") as output:
@@ -138,7 +168,7 @@ class Bench:
             )
         try:
             wait_for(port, lambda: process.poll() is None, log)
-            yield port
+            yield Server(port=port, pid=process.pid)
         finally:
             process.terminate()
             try:
@@ -147,22 +177,41 @@ class Bench:
                 process.kill()
                 process.wait()
 
-    def wrk(self, port: int, load: Load, seconds: int) -> float:
+    def wrk(self, server: Server, load: Load, seconds: int) -> Figures:
         command = ["wrk", "-t1", f"-c{load.connections}", f"-d{seconds}s"]
         if load.script is not None:
             command += ["-s", str(load.script)]
+        if load.host:
+            command += ["-H", f"Host: {load.host}"]
+        spent = processor_time(server.pid)
         done = subprocess.run(
-            [*pinned(self.cores[1]), *command, f"http://127.0.0.1:{port}{load.path}"],
+            [*pinned(self.cores[1]), *command, f"http://127.0.0.1:{server.port}{load.path}"],
             capture_output=True,
             text=True,
             check=True,
         )
+        spent = processor_time(server.pid) - spent
         wrong = re.search(r"Non-2xx or 3xx responses: \d+|Socket errors: .*", done.stdout)
         if wrong:
-            raise SystemExit(f"port {port}: {wrong.group(0)}")
+            raise SystemExit(f"port {server.port}: {wrong.group(0)}")
         rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
+        served = re.search(r"(\d+) requests in", done.stdout)
         assert rate is not None, done.stdout
-        return float(rate.group(1))
+        assert served is not None, done.stdout
+        return Figures(rate=float(rate.group(1)), cost=spent * 1e6 / int(served.group(1)))
+
+
+def processor_time(pid: int) -> float:
+    """Seconds, user's and kernel's, of a process and its children."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return own + sum(processor_time(int(child)) for child in children)
+
+
+def _medians(figures: Sequence[Figures]) -> Figures:
+    rate = statistics.median(one.rate for one in figures)
+    return Figures(rate=rate, cost=statistics.median(one.cost for one in figures))
 
 
 def pinned(core: int) -> list[str]:

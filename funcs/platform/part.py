@@ -16,6 +16,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 
+from funcs.errors import FuncsError
+
 from .duty import Duty
 from .handing import inherited
 from .places import Places
@@ -41,8 +43,13 @@ def main(argv: list[str]) -> int:
     run: Run = import_module(f"funcs.platform.{given.name}").run
     duty = Duty(given.name, places, places.read_record(), sockets, _search_path(os.environ), given.ready, kept)
     gc.freeze()  # what was imported is never garbage
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(run, duty))
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(run, duty))
+    except FuncsError as error:
+        duty.failed(error)
+        logging.getLogger("funcs").critical("%s: %s", error.reason, error.message, exc_info=error)
+        return 1
     return 0
 
 
@@ -55,7 +62,17 @@ async def _serve(run: Run, duty: Duty) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, duty.stop.set)
-    await run(duty)
+    working = asyncio.ensure_future(run(duty))
+    told = asyncio.ensure_future(duty.stop.wait())
+    await asyncio.wait((working, told), return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    if not working.done() and not duty.is_ready:
+        working.cancel()  # it may be waiting for another part, and has nothing to drain yet
+    try:
+        await working
+    except asyncio.CancelledError:
+        if not duty.stop.is_set():
+            raise
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

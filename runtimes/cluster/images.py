@@ -8,6 +8,7 @@ not at all, and is never changed afterwards. IO: the layout, `snapshots/`, and t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import shutil
@@ -114,6 +115,30 @@ class ImageStore:
             raise Unavailable(f'failed to unpack image "{image.name}": {error}', reason="ErrImagePull") from error
         return Snapshot(tuple(reversed(directories)))
 
+    def collect(self, before: float) -> list[str]:
+        """Remove snapshots made before this time that no image of the layout leads to; their names.
+
+        A pod's image stays in the layout for as long as the pod is an object, and so does its snapshot. Synchronous.
+        Raises FuncsError, having removed nothing, if the layout's names cannot be read.
+        """
+        wanted = {name for found in self._manifests() for name in _snapshots_of(self._layout, found)}
+        removed = []
+        for place in self._snapshots.iterdir() if self._snapshots.is_dir() else ():
+            if place.name not in wanted and place.stat(follow_symlinks=False).st_ctime < before:
+                shutil.rmtree(place, ignore_errors=True)
+                removed.append(place.name)
+        return removed
+
+    def _manifests(self) -> set[str]:
+        """The digests of the layout's image manifests for this machine."""
+        layout = self._layout
+        listed = [found for repository in layout.repositories() for found in layout.manifests(repository)]
+        found = set()
+        for each in listed:
+            with contextlib.suppress(NotFound):  # an index without an image for this machine
+                found.add(self._manifest_digest(each.digest, each))
+        return found
+
     async def _pull(self, wanted: Reference, login: Login) -> model.Descriptor | None:
         repository = repository_of(wanted, self._own_registry)
         async with self._alone(str(wanted)):
@@ -196,6 +221,17 @@ class ImageStore:
             lock, waiting = self._locks.pop(what)
             if waiting > 1:
                 self._locks[what] = lock, waiting - 1
+
+
+def _snapshots_of(layout: Layout, manifest_digest: str) -> list[str]:
+    """What an image's snapshots are called, of either form; none if it is only partly here or no image at all."""
+    try:
+        manifest = model.decode(layout.read(manifest_digest), model.Manifest, manifest_digest)
+        ids = model.decode(layout.read(manifest.config.digest), model.Configuration, manifest_digest).rootfs.diff_ids
+    except (NotFound, Invalid):
+        return []  # such a one could not have been unpacked
+    chains = [chain_id(tuple(ids[:length])) for length in range(len(ids) + 1)]
+    return [name for chain in chains for name in (chain, f"{chain}-tree")]
 
 
 def repository_of(name: Reference, own_registry: str) -> str:

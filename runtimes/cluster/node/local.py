@@ -106,6 +106,10 @@ class LocalPod:
     def assembled(self, name: str) -> Assembled | None:
         return self._assembled.get(name)
 
+    def command(self, name: str, argv: list[str]) -> list[str]:
+        """Another command in a container, as its shim must be told it."""
+        return self._around.runtime.command(self.directory / name, argv)
+
     def state(self, name: str) -> Message | None:
         """What the shim has last written of a container."""
         return _read_json(self.directory / name / "status.json")

@@ -61,6 +61,9 @@ class CrunRuntime:
             "mounts": [_overlay(launch, rootfs)],
         }
 
+    def command(self, directory: Path, argv: list[str]) -> list[str]:
+        return argv
+
     def pod_mounts(self, directory: Path, volumes: Mapping[str, Object]) -> list[dict[str, Any]]:
         mounts = []
         for name, settings in volumes.items():

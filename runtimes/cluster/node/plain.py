@@ -9,6 +9,7 @@ step scripts. No IO beyond what it is asked to write.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -30,6 +31,7 @@ _SYSTEM = frozenset({
 })  # fmt: skip
 _SHARED = ("home", "opt", "srv")  # directories of the machine whose children may be the image's
 _INTERPRETER = re.compile(r"(?<![\w./-])/usr/local/bin/python(3(\.\d+)?)?(?![\w.-])")
+_PLACES = "places.json"  # in the container's directory: a node that comes back relocates alike
 _FIRST_UID = 1 << 30
 _UIDS = 1 << 28
 
@@ -72,6 +74,7 @@ class ProcessRuntime:
             "cwd": relocation.text(launch.cwd) if launch.cwd not in ("", "/") else str(home),
             "no_new_privileges": True,
         }
+        (launch.directory / _PLACES).write_text(json.dumps(dict(relocation.places)))
         self._place_interpreter(programs)
         identity = self._identity(launch)
         for directory in (home, scratch):
@@ -90,6 +93,10 @@ class ProcessRuntime:
             places[home] = str(_home(launch))  # snapshots are shared and never written
         places |= {bind.path.rstrip("/"): str(bind.source) for bind in launch.binds}
         return Relocation(places, self._interpreter)
+
+    def command(self, directory: Path, argv: list[str]) -> list[str]:
+        places = json.loads((directory / _PLACES).read_text())
+        return [Relocation(places, self._interpreter).text(part) for part in argv]
 
     def pod_mounts(self, directory: Path, volumes: Mapping[str, Object]) -> list[dict[str, Any]]:
         return []  # `medium: Memory` is a promise about speed here, not about size

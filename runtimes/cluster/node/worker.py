@@ -61,7 +61,7 @@ class PodWorker:
         self._link: Link | None = None
         self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._vigils = Vigils(around.clock, self._spawn, self._ask, self._verdict)
+        self._vigils = Vigils(around.clock, self._spawn, self._ask, self._verdict, self._local.command)
         self._gone = False
         self._done = False
 
