@@ -176,7 +176,7 @@ class Supervisor:
     def _failed(self, part: Part) -> float:
         """Seconds until it is tried again."""
         part.failures += 1
-        delay = min(_BACKOFF[0] * 2 ** max(0, part.failures - 1), _BACKOFF[1])
+        delay: float = min(_BACKOFF[0] * 2 ** max(0, part.failures - 1), _BACKOFF[1])
         part.retry_at = time.monotonic() + delay
         return delay
 
