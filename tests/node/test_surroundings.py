@@ -12,6 +12,7 @@ import pytest
 
 from funcs.api import core, meta
 from runtimes.cluster.node.plain import Relocation
+from runtimes.cluster.node.shim import cgroups
 from tests.node.harness import IMAGE, REGISTRY, World, container_status, state, terminated, waiting
 
 
@@ -124,6 +125,26 @@ async def test_the_root_the_user_and_the_limits_are_the_containers_own(world: Wo
     )  # fmt: skip
     pod = await world.phase("own", "Failed")
     assert world.log(pod).splitlines()[:3] == ["65532", "hello from the image", "read-only"]
+
+
+async def test_every_container_has_limits_of_its_own_and_they_cost_no_wait(world: World) -> None:
+    if world.runtime.name != "crun" or not cgroups.joined_by_thread():
+        pytest.skip("only containers have limits, and by default only under cgroup v1")
+    limits = {"limits": {"memory": "64Mi", "cpu": "250m"}}
+    pod = await world.run("limited", "sleep 30 & while true; do sleep 0.05; done", resources=limits)
+    await world.until("limited", lambda pod: container_status(pod).get("ready"), "ready")
+    group = f"funcs/{meta.uid(pod)}-main"
+
+    def read(controller: str, name: str) -> str:
+        return (Path(cgroups.ROOT) / controller / group / name).read_text().strip()
+
+    assert read("pids", "pids.max") == "4096"
+    assert read("memory", "memory.limit_in_bytes") == str(64 << 20)
+    assert (read("cpu", "cpu.cfs_quota_us"), read("cpu", "cpu.shares")) == ("25000", "256")
+    for controller in ("pids", "memory", "cpu"):
+        assert len(read(controller, "cgroup.procs").split()) >= 2, "the container and what it has started"
+    await world.delete("limited")
+    assert not (Path(cgroups.ROOT) / "pids" / group).exists()
 
 
 async def test_a_container_that_takes_too_much_memory_is_said_to_be_oom_killed(world: World) -> None:
