@@ -11,9 +11,21 @@ from typing import Any
 import pytest
 
 from funcs.api import core, meta
+from funcs.oci import layer, model
+from funcs.oci.layout import Layout
 from runtimes.cluster.node.plain import Relocation
 from runtimes.cluster.node.shim import cgroups
-from tests.node.harness import IMAGE, REGISTRY, World, container_status, state, terminated, waiting
+from tests.node.harness import (
+    IMAGE,
+    REGISTRY,
+    World,
+    container_status,
+    put_image,
+    shell_entries,
+    state,
+    terminated,
+    waiting,
+)
 
 
 def seed(world: World, kind: str, name: str, **content: Any) -> None:
@@ -181,6 +193,31 @@ async def test_process_isolation_refuses_by_name_what_it_cannot_honour(world: Wo
     assert "dev.funcs.base=host" in state(pod)["waiting"]["message"]
     await world.delete("locked")
     await world.delete("foreign")
+
+
+async def test_a_plain_process_finds_the_images_own_directories_a_home_and_python(
+    world: World, images_root: Path
+) -> None:
+    if world.runtime.name != "process":
+        pytest.skip("containers have a root of their own")
+    entries = [*shell_entries(), layer.file("opt/tool/data", b"from opt\n"), layer.directory("home/nonroot")]
+    config = model.Execution(
+        env=["HOME=/home/nonroot", "TOOL=/opt/tool:/opt/other"], working_dir="/home/nonroot",
+        labels={"dev.funcs.base": "host"},
+    )  # fmt: skip
+    put_image(Layout(images_root), "test/tool", "1", [sorted(entries, key=lambda entry: entry.path)], config)
+    script = (
+        "cat /opt/tool/data; echo $TOOL; touch ~/mine; pwd; ls /home/nonroot; /usr/local/bin/python -c 'print(6*7)'"
+    )
+    both = f"{script}; python -c 'print(6*7)'"
+    made = {"name": "main", "image": f"{REGISTRY}/test/tool:1", "command": ["/bin/sh", "-c", both]}
+    await world.create("tool", {"restartPolicy": "Never", "containers": [made]})
+    pod = await world.phase("tool", "Succeeded")
+    said, tool, cwd, *rest = world.log(pod).splitlines()
+    home = world.directory(pod) / "main/home"
+    assert (said, cwd, rest) == ("from opt", str(home), ["mine", "42", "42"])
+    assert tool.endswith("-tree/opt/tool:/opt/other")
+    assert (home / "mine").exists()
 
 
 @pytest.mark.parametrize(
