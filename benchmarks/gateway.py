@@ -1,9 +1,9 @@
 """The gateway's hop against nginx and against Go's httputil.ReverseProxy.
 
 Each proxy has one core to itself and stands before the same nginx that answers `return 200`. What a hop costs is the
-processor time of the proxy alone, for each request: its inverse is the rate per core, and is compared whatever else the
-other core was busy with. Ours is the shipped gateway (`gateway_process.py`), with limits, metrics, breaker and timeouts on;
-nginx is a reverse proxy that keeps its connections and tells the pod as much about who asked as ours does.
+processor time of the proxy alone for each request, the inverse of its rate per core: comparable however busy the other
+core is. Ours is the shipped gateway (`gateway_process.py`), limits, metrics, breaker, timeouts on; nginx is a reverse
+proxy that keeps its connections, and tells the pod as much about who asked as ours does.
 """
 
 from __future__ import annotations

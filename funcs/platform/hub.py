@@ -118,12 +118,14 @@ class Hub:
         record = self._duty.record
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "funcs.platform.tools", f"--registry={record.registry}", f"--cache={self._cache}",
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE,  # its end tells the child that we are gone
             stdout=asyncio.subprocess.PIPE,
             env=os.environ | {TOKEN_VARIABLE: self._tokens.builder},
         )  # fmt: skip
         try:
-            printed, _ = await process.communicate()
+            assert process.stdout is not None
+            printed = await process.stdout.read()
+            await process.wait()
         except asyncio.CancelledError:
             process.terminate()
             await process.wait()

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from funcs.errors import AlreadyExists, Conflict, FuncsError, NotFound, Timeout, Unavailable
+from funcs.errors import AlreadyExists, Conflict, FuncsError, Invalid, NotFound, Terminal, Timeout, Unavailable
 from runtimes.cluster.node.cleanup import stop_all
 
 from . import supervisor
@@ -29,6 +29,7 @@ from .prepare import prepare
 _UP_DEADLINE = 60.0
 _DOWN_DEADLINE = 60.0
 _POD_GRACE = 5.0
+_BY_CODE: dict[int, type[FuncsError]] = {kind.code: kind for kind in (Conflict, Invalid, Unavailable, Timeout)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,16 +169,24 @@ def _heed(places: Places, process: subprocess.Popen[bytes], reading: int, deadli
     if line == "ready":
         return
     if line.startswith("failed "):
-        name = line.removeprefix("failed ")
-        raise Unavailable(
-            f"{name} does not start:\n{_tail(places.logs / f'{name}.log')}",
-            reason="PartFailed",
-            hint=f"The whole log is in {places.logs / f'{name}.log'}.",
-        )
+        raise _part_failed(places, *line.split(" ", 2)[1:])
     if line:
-        trouble = msgspec.json.decode(line)
-        raise Conflict(trouble["error"], reason=trouble["reason"], hint=trouble["hint"])
+        raise _told(line)
     raise Unavailable(f"the supervisor ended at once (code {process.wait()}):\n{_tail(places.logs / 'supervisor.log')}")
+
+
+def _part_failed(places: Places, name: str, trouble: str = "") -> FuncsError:
+    if trouble:
+        return _told(trouble, f"{name} does not start: ")
+    log = places.logs / f"{name}.log"
+    return Unavailable(f"{name} does not start:\n{_tail(log)}", reason="PartFailed", hint=f"The whole log is in {log}.")
+
+
+def _told(trouble: str, before: str = "") -> FuncsError:
+    """The error that another process has told of."""
+    told = msgspec.json.decode(trouble)
+    kind = _BY_CODE.get(told["code"], Terminal)
+    return kind(before + told["error"], reason=told["reason"], hint=told["hint"])
 
 
 def _tail(path: Path, lines: int = 12) -> str:

@@ -13,9 +13,11 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+
+from funcs.errors import FuncsError
 
 from .duty import Duty
 from .places import Places
@@ -36,12 +38,24 @@ def main(argv: list[str]) -> int:
     places = Places(given.state)
     listeners = (text.partition("=") for text in given.listen)
     sockets = {name: socket.socket(fileno=int(number)) for name, _, number in listeners}
+    _keep_from_children([found.fileno() for found in sockets.values()] + ([] if given.ready is None else [given.ready]))
     run: Run = import_module(f"funcs.platform.{given.name}").run
     duty = Duty(given.name, places, places.read_record(), sockets, _search_path(os.environ), given.ready)
     gc.freeze()  # what was imported is never garbage
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(run, duty))
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(run, duty))
+    except FuncsError as error:
+        duty.failed(error)
+        logging.getLogger("funcs").critical("%s: %s", error.reason, error.message, exc_info=error)
+        return 1
     return 0
+
+
+def _keep_from_children(descriptors: Sequence[int]) -> None:
+    """uvloop's children inherit whatever can be; one that has a listener would hold its port when we are gone."""
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
 
 
 def _search_path(environ: Mapping[str, str]) -> str:
@@ -53,7 +67,17 @@ async def _serve(run: Run, duty: Duty) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, duty.stop.set)
-    await run(duty)
+    working = asyncio.ensure_future(run(duty))
+    told = asyncio.ensure_future(duty.stop.wait())
+    await asyncio.wait((working, told), return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    if not working.done() and not duty.is_ready:
+        working.cancel()  # it may be waiting for another part, and has nothing to drain yet
+    try:
+        await working
+    except asyncio.CancelledError:
+        if not duty.stop.is_set():
+            raise
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

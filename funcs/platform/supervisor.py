@@ -16,14 +16,16 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
-from funcs.errors import AlreadyExists, FuncsError, Unavailable
+from funcs.errors import AlreadyExists, FuncsError, Invalid, Unavailable
 
 from . import pids
+from .duty import READY, trouble
 from .pids import Pid
 from .places import Places, Ports, Record, write_atomically
 
@@ -36,6 +38,7 @@ PARTS: dict[str, tuple[str, ...]] = {
 }
 _BACKOFF = (0.05, 5.0)
 _STABLE = 30.0
+_FINAL = (405, 422, 500)  # Unsupported, Invalid, Terminal
 _STOP_GRACE = 15.0
 
 
@@ -56,9 +59,15 @@ class Part:
     process: subprocess.Popen[bytes] | None = None
     watch: int = -1  # pidfd of the process, or the pipe that closes when it ends
     ready: bool = False
+    trouble: bytes = b""  # why it says that it will not be ready
     started: float = 0.0
     failures: int = 0
     retry_at: float = 0.0
+
+    @property
+    def gave_up(self) -> bool:
+        """It ended, and said a reason that another try cannot change."""
+        return self.failures > 0 and self.trouble != b"" and msgspec.json.decode(self.trouble)["code"] in _FINAL
 
 
 @dataclass(slots=True)
@@ -123,11 +132,13 @@ class Supervisor:
         self._save()
 
     def _hear(self, part: Part, reading: int) -> None:
-        """A part writes one byte when it is ready; the end of the pipe says nothing that its exit does not."""
+        """A part says that it is ready, or why it never will be; the pipe's end says no more than its exit."""
         self._selector.unregister(reading)
-        if os.read(reading, 1):
+        said = os.read(reading, 65536)
+        if said == READY:
             part.ready = True
             self._save()
+        part.trouble = b"" if said == READY else said
         os.close(reading)
 
     # -- ending and adopting ---------------------------------------------------------------------------------------
@@ -194,9 +205,9 @@ class Supervisor:
         """Tell `funcs up`, once: ready, or what keeps failing."""
         if announce is None:
             return None
-        failing = [part.name for part in self.parts.values() if part.failures >= 3]
+        failing = [part for part in self.parts.values() if part.failures >= 3 or part.gave_up]
         if failing:
-            os.write(announce, f"failed {failing[0]}\n".encode())
+            os.write(announce, b"failed %b %b\n" % (failing[0].name.encode(), failing[0].trouble))
         elif all(part.ready for part in self.parts.values()):
             os.write(announce, b"ready\n")
         else:
@@ -235,18 +246,23 @@ class Supervisor:
                     self._ended(part)
 
 
-def listen(listener: str, port: int) -> socket.socket:
-    """A listening loopback socket. Raises AlreadyExists naming the listener and the port."""
+_KEPT = "Stop what listens there: a cluster keeps the ports of its first start."
+_CHOSEN = "Stop what listens there, or choose another: `funcs up --{}-port N` (0 takes any free one)."
+
+
+def listen(listener: str, port: int, hint: str = _KEPT) -> socket.socket:
+    """A listening loopback socket. Raises AlreadyExists (in use) or Invalid (needs root), with listener and port."""
     found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind(("127.0.0.1", port))
     except OSError as error:
         found.close()
+        if isinstance(error, PermissionError):
+            remedy = f"Choose one from 1024 on: `funcs up --{listener}-port N`."
+            raise Invalid(f"port {port} of the {listener} needs root", hint=remedy) from error
         raise AlreadyExists(
-            f"port {port} of the {listener} is in use ({error.strerror})",
-            reason="PortInUse",
-            hint=f"Stop what listens there, or choose another: `funcs up --{listener}-port N` (0 takes any free one).",
+            f"port {port} of the {listener} is in use", reason="PortInUse", hint=hint.format(listener)
         ) from error
     found.listen(1024)
     return found
@@ -254,11 +270,12 @@ def listen(listener: str, port: int) -> socket.socket:
 
 def choose(ports: Ports) -> Ports:
     """Real numbers for the ports given as 0."""
-    chosen = {}
-    for listener, port in msgspec.structs.asdict(ports).items():
-        with listen(listener, port) as found:
-            chosen[listener] = found.getsockname()[1]
-    return Ports(**chosen)
+    with ExitStack() as held:  # all at once, so that no two are the same
+        found = {
+            listener: held.enter_context(listen(listener, port, _CHOSEN))
+            for listener, port in msgspec.structs.asdict(ports).items()
+        }
+        return Ports(**{listener: one.getsockname()[1] for listener, one in found.items()})
 
 
 def lock(places: Places) -> int:
@@ -293,8 +310,7 @@ def main(root: Path, announce: int | None) -> int:
         return Supervisor(places, places.read_record()).run(announce)
     except FuncsError as error:
         if announce is not None:
-            trouble = {"error": error.message, "reason": error.reason, "hint": error.hint}
-            os.write(announce, msgspec.json.encode(trouble) + b"\n")
+            os.write(announce, msgspec.json.encode(trouble(error)) + b"\n")
         say(f"{error.reason}: {error}")
         return 1
 

@@ -140,7 +140,7 @@ def test_a_port_in_use_is_named_with_the_remedy() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(AlreadyExists, match=f"port {port} of the gateway is in use") as refused:
-            supervisor.listen("gateway", port)
+            supervisor.choose(Ports(api=0, hub=0, gateway=port, broker=0))
     assert refused.value.reason == "PortInUse"
     assert "--gateway-port" in (refused.value.hint or "")
 

@@ -19,7 +19,6 @@ from .backend import Backend, Pod
 
 if TYPE_CHECKING:
     from .client import ClientConnection
-    from .table import Target
     from .upstream import Upstream
 
 _ATTEMPTS = 20
@@ -66,11 +65,6 @@ class Exchange:
         if target is None:
             self._refuse(404, unknown_host(self.host, gateway.settings.domain))
             return
-        self.enter(target)
-
-    def enter(self, target: Target) -> None:
-        """Into the revision that the target leads to: counted from now on, `started`."""
-        gateway = self.client.gateway
         key = target.revisions[0] if len(target.revisions) == 1 else target.pick(gateway.random())
         backend = self.backend = gateway.backends.get(key) or gateway.backend(key)
         if self.probe is not None:
@@ -81,20 +75,19 @@ class Exchange:
             return
         backend.arrive(self.started)
         pod = self.pod = backend.take()
-        if pod is None:
-            self._wait(backend)
-        elif pod.idle and not (upstream := pod.idle.pop()).transport.is_closing():
-            self.connected(upstream)
+        if pod is not None:
+            self.connect(pod)
         else:
-            self._connect(pod)
+            self.wait(backend)
 
     def admitted(self, pod: Pod) -> None:
         """The wait is over."""
         self.pod = pod
         self.cold = self.client.gateway.monotonic() - self.started
-        self._connect(pod)
+        self.connect(pod)
 
-    def _wait(self, backend: Backend, *, first: bool = False) -> None:
+    def wait(self, backend: Backend, *, first: bool = False) -> None:
+        """Until the revision has a pod with room; refused where too many wait already."""
         if not backend.is_ready and not self.waited:
             self.waited = True
             backend.figures.cold += 1
@@ -103,7 +96,8 @@ class Exchange:
         elif self.pending_size > self.client.gateway.settings.unsent:
             self.client.hold()
 
-    def _connect(self, pod: Pod) -> None:
+    def connect(self, pod: Pod) -> None:
+        """By a connection that is idle, or else a new one."""
         while pod.idle:
             upstream = pod.idle.pop()
             if not upstream.transport.is_closing():
@@ -145,9 +139,9 @@ class Exchange:
         other = backend.take()
         if other is not None:
             self.pod = other
-            self._connect(other)
+            self.connect(other)
         else:
-            self._wait(backend, first=True)
+            self.wait(backend, first=True)
 
     # The body, on its way to the pod.
 
@@ -197,14 +191,13 @@ class Exchange:
     def upstream_done(self, upstream: Upstream, *, reusable: bool) -> None:
         pod, client = upstream.pod, self.client
         if reusable and self.complete and not pod.gone:
-            upstream.since = client.gateway.now
             if client.slow:
                 upstream.transport.resume_reading()
-            pod.idle.append(upstream)
+            upstream.put_aside(client.gateway.now)
         else:
             upstream.transport.close()
         self.upstream = None
-        self._account()
+        self.account()
         client.finished(self, keep=self.complete and not self.close)
 
     def upstream_lost(self, upstream: Upstream, *, untouched: bool) -> None:
@@ -213,7 +206,7 @@ class Exchange:
         if self.sent:
             self._finish(keep=False)  # also how an answer without a length ends
         elif stale and self.pod is not None:
-            self._connect(self.pod)
+            self.connect(self.pod)
         else:
             self._refuse(502, "the pod closed the connection before it answered\n")
 
@@ -254,10 +247,10 @@ class Exchange:
         """The client is gone."""
         self._drop_upstream()
         self.status = self.status or 499
-        self._account()
+        self.account()
 
     def finish_tunnel(self) -> None:
-        self._account()
+        self.account()
 
     def _time_out(self, text: str) -> None:
         self._drop_upstream()
@@ -277,10 +270,10 @@ class Exchange:
         self._finish(keep=keep)
 
     def _finish(self, *, keep: bool) -> None:
-        self._account()
+        self.account()
         self.client.finished(self, keep=keep)
 
-    def _account(self) -> None:
+    def account(self) -> None:
         """Once: leave the revision, let the next one in, count."""
         backend = self.backend
         if self.finished or backend is None or self.probe is not None:

@@ -14,6 +14,7 @@ from .exchange import Exchange
 
 if TYPE_CHECKING:
     from .client import ClientConnection
+    from .upstream import Upstream
 
 # The method and the target, where neither changes how the fields are read: no CONNECT, no other protocol's methods.
 _REQUEST_LINE = re.compile(rb'(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (/[!"$-~]*) HTTP/1\.1')
@@ -49,10 +50,6 @@ class Answer:
         framed = b"\r\ncontent-length:" in names and b"\r\ntransfer-encoding:" not in names
         return cls(head, size, status, passed) if framed else None
 
-    def is_repeated(self, data: bytes) -> bool:
-        """Whether `data` is this answer again, whole; the body may differ."""
-        return len(data) == self.size and data.startswith(self.head)
-
 
 def fields_of(data: bytes) -> bytes:
     """What follows the first line of a request, to the end of its head; empty when the head is not all there."""
@@ -78,15 +75,43 @@ def repeated(client: ClientConnection, known: Request, data: bytes) -> bool:
     if len(rest) != known.size or not rest.startswith(known.fields):
         return False
     match = _REQUEST_LINE.fullmatch(line)
-    gateway = client.gateway
-    target = client.target
+    gateway, target = client.gateway, client.target
     if match is None or target is None or client.host != known.host or client.version != gateway.table.version:
+        return False
+    backend = gateway.backends.get(target.revisions[0] if len(target.revisions) == 1 else target.pick(gateway.random()))
+    if backend is None or backend.limits.protocol != "http1":
         return False
     exchange = client.current = Exchange(client)
     exchange.method, exchange.target = match.groups()
-    exchange.host = known.host
-    exchange.complete = True
-    exchange.wire = b"%b\r\n%b%b\r\n%b" % (line, known.wire, gateway.request_id(), rest[len(known.fields) :])
-    exchange.started = exchange.touched = gateway.monotonic()
-    exchange.enter(target)
+    exchange.host, exchange.complete, exchange.backend = known.host, True, backend
+    exchange.wire = wire = b"%b\r\n%b%b\r\n%b" % (line, known.wire, gateway.request_id(), rest[len(known.fields) :])
+    exchange.started = exchange.touched = now = gateway.monotonic()
+    backend.arrive(now)
+    pod = exchange.pod = backend.take()
+    if pod is None:
+        exchange.wait(backend)
+    elif pod.idle and not client.slow and not (upstream := pod.idle.pop()).transport.is_closing():
+        exchange.upstream = upstream
+        upstream.start(exchange)
+        upstream.transport.write(wire)
+    else:
+        exchange.connect(pod)
+    return True
+
+
+def answered(upstream: Upstream, exchange: Exchange, data: bytes) -> bool:
+    """Pass `data` on if it is a whole answer that repeats the pod's last; False: it is not, and nothing was done."""
+    pod, client = upstream.pod, exchange.client
+    known = pod.known
+    if known is None or len(data) != known.size or not data.startswith(known.head):
+        return False
+    if exchange.method == b"HEAD" or exchange.waited or exchange.close or not exchange.complete:
+        return False
+    if pod.gone or client.slow or client.draining:
+        return False
+    client.transport.write(known.passed + data[len(known.head) :])
+    exchange.status, exchange.sent, exchange.upstream = known.status, True, None
+    upstream.put_aside(client.gateway.now)
+    exchange.account()
+    client.finished(exchange, keep=True)
     return True

@@ -13,7 +13,7 @@ import httptools
 
 from .backend import Pod
 from .heads import end_to_end
-from .repeats import Answer
+from .repeats import Answer, answered
 
 if TYPE_CHECKING:
     from .exchange import Exchange
@@ -47,6 +47,14 @@ class Upstream(asyncio.Protocol):
         if self._parser is None:
             self._parser = httptools.HttpResponseParser(self)
 
+    def put_aside(self, now: float) -> None:
+        """The answer is complete, and the connection waits for the next request."""
+        self._exchange = None
+        self._in_head = False
+        self.reused = True
+        self.since = now
+        self.pod.idle.append(self)
+
     def detach(self) -> None:
         """Nobody wants the answer any more."""
         self._exchange = None
@@ -62,12 +70,7 @@ class Upstream(asyncio.Protocol):
         if exchange is None:
             self.transport.abort()
         elif self._in_head:
-            known = self.pod.known
-            if known is not None and known.is_repeated(data) and not self._buffer and exchange.method != b"HEAD":
-                self._in_head, self._keep = False, True
-                exchange.answer(known.status, known.passed, data[len(known.head) :])
-                self._end(exchange)
-            else:
+            if self._buffer or not answered(self, exchange, data):
                 self._head(data, exchange)
         elif self._feed(data):
             exchange.pass_on(data)
