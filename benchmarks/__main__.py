@@ -33,14 +33,18 @@ def main(names: list[str]) -> int:
 
 
 def table(rows: list[Row]) -> str:
-    lines = [f"{'what':<26}{'against':<24}{'ours':>10}{'theirs':>10} {'unit':<8}{'ratio':>8}{'budget':>8}"]
-    for row in rows:
-        budget = "" if row.budget is None else f"{row.budget:g}×"
-        verdict = "" if row.met else "  BELOW" if row.enforced else "  not yet"
-        digits = 0 if min(row.ours, row.theirs) >= 100 else 1
-        figures = f"{row.ours:>10.{digits}f}{row.theirs:>10.{digits}f} {row.unit:<8}{row.ratio:>7.2f}×{budget:>8}"
-        lines.append(f"{row.name:<26}{row.peer:<24}{figures}{verdict}")
-    return "\n".join(lines)
+    head = f"{'what':<28}{'against':<24}{'ours':>10}{'theirs':>10} {'unit':<8}{'ratio':>8}{'rounds':>16}{'budget':>8}"
+    return "\n".join([f"{head}{'req/s seen':>22}", *map(line, rows)])
+
+
+def line(row: Row) -> str:
+    budget = "" if row.budget is None else f"{row.budget:g}×"
+    verdict = "" if row.met else "  BELOW" if row.enforced else "  not yet"
+    digits = 0 if min(row.ours, row.theirs) >= 100 else 1
+    spread = "" if row.spread is None else f"{row.spread[0]:.2f}–{row.spread[1]:.2f}"
+    rates = "" if row.rates is None else f"{row.rates[0]:,.0f} : {row.rates[1]:,.0f}"
+    figures = f"{row.ours:>10.{digits}f}{row.theirs:>10.{digits}f} {row.unit:<8}{row.ratio:>7.2f}×"
+    return f"{row.name:<28}{row.peer:<24}{figures}{spread:>16}{budget:>8}{rates:>22}{verdict}"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
 """The function runtime against func-python, functions-framework (gunicorn, WSGI) and Go's net/http, one core each.
 
-Ours is what `funcs create` makes, unmodified, logging included. Theirs do the least that answers: Go writes a constant,
-the Python ones what their own templates do without logging.
+Each is run as its makers run it: func-python by its `serve` (hypercorn), functions-framework by its own program
+(gunicorn, one worker and its threads). The work is equal in each row. "hello": the function that `funcs create` makes,
+unmodified; theirs answer the same constant. "line and reply": again the unmodified function; it and func-python's write
+one line of log for each event, and answer with an event that holds the data. "consumed": the data is decoded and
+nothing is said, which is all that functions-framework can do.
 """
 
 from __future__ import annotations
@@ -12,12 +15,15 @@ from pathlib import Path
 
 from funcs.project.template import NewFunction, builtin_templates, create
 
-from .harness import ROOT, Bench, Contestant, Load, Row, Skipped
+from .harness import ROOT, Bench, Contestant, Load, Row, Skipped, throughput
 
 PEERS = Path(__file__).parent / "peers"
 FUNC_PYTHON = {"func-python": "0.8.1", "cloudevents": "2.2.0", "Hypercorn": "0.17.3", "h11": "0.16.0"}
 FRAMEWORK = {"functions-framework": "3.10.2", "gunicorn": "27.0.1", "Flask": "3.1.3", "cloudevents": "1.12.0"}
-SYNC = "def handle(ctx, event):\n    return {'message': 'Hello, world!'}\n"
+WRITTEN = {
+    "sync": "def handle(ctx, event):\n    return {'message': 'Hello, world!'}\n",
+    "consumer": "async def handle(ctx, event):\n    assert event.data is not None\n",
+}
 
 
 async def rows(bench: Bench) -> list[Row]:
@@ -25,33 +31,47 @@ async def rows(bench: Bench) -> list[Row]:
 
 
 def _hello(bench: Bench) -> list[Row]:
-    contestants = [_ours(bench, "http"), _sync(bench), _func_python(bench, "http"), _framework(bench, "http")]
+    contestants = [
+        _ours(bench, "http"),
+        _written(bench, "sync"),
+        _func_python(bench, "http"),
+        _framework(bench, "http"),
+    ]
     try:
         contestants.append(
             Contestant(name="go", command=[str(bench.go(PEERS / "hello.go.txt"))], env={"GOMAXPROCS": "1"})
         )
     except Skipped as skipped:
         print(f"function: without Go's net/http: {skipped}")
-    rate = bench.compare(contestants, Load())
-    ours, sync = rate["funcs http"], rate["funcs sync"]
+    seen = bench.measure(contestants, Load())
+    ours, func_python, framework = seen["funcs http"], seen["func-python http"], seen["functions-framework http"]
     found = [
-        Row(name="hello, async", peer="func-python", ours=ours, theirs=rate["func-python http"], budget=15),
-        Row(name="hello, async", peer="functions-framework", ours=ours, theirs=rate["functions-framework http"]),
-        Row(name="hello, sync (threads)", peer="func-python", ours=sync, theirs=rate["func-python http"]),
+        throughput("hello, async", "func-python", ours, func_python, 15),
+        throughput("hello, async", "functions-framework", ours, framework),
+        throughput("hello, sync (threads)", "func-python", seen["funcs sync"], func_python),
+        throughput("hello, sync (threads)", "functions-framework", seen["funcs sync"], framework),
     ]
-    if "go" in rate:
-        found.append(Row(name="hello, async", peer="Go net/http", ours=ours, theirs=rate["go"], budget=1.2))
+    if "go" in seen:
+        found.append(throughput("hello, async", "Go net/http", ours, seen["go"], 1.2))
     return found
 
 
 def _cloudevents(bench: Bench) -> list[Row]:
-    names = ("funcs cloudevents", "func-python cloudevents", "functions-framework cloudevents")
-    contestants = [_ours(bench, "cloudevents"), _func_python(bench, "cloudevents"), _framework(bench, "cloudevents")]
-    rate = bench.compare(contestants, Load(script=PEERS / "cloudevent.lua"))
-    ours, func_python, framework = (rate[name] for name in names)
+    contestants = [
+        _ours(bench, "cloudevents"),
+        _func_python(bench, "reply"),
+        _written(bench, "consumer"),
+        _func_python(bench, "consumer"),
+        _framework(bench, "consumer"),
+    ]
+    seen = bench.measure(contestants, Load(script=PEERS / "cloudevent.lua"))
+    ours, func_python = seen["funcs consumer"], seen["func-python consumer"]
     return [
-        Row(name="CloudEvent, 1 KB", peer="func-python", ours=ours, theirs=func_python, budget=8),
-        Row(name="CloudEvent, 1 KB", peer="functions-framework", ours=ours, theirs=framework, budget=12),
+        throughput(
+            "CloudEvent, line and reply", "func-python", seen["funcs cloudevents"], seen["func-python reply"], 8
+        ),
+        throughput("CloudEvent, consumed", "func-python", ours, func_python, 8),
+        throughput("CloudEvent, consumed", "functions-framework", ours, seen["functions-framework consumer"], 12),
     ]
 
 
@@ -63,11 +83,11 @@ def _ours(bench: Bench, template: str) -> Contestant:
     return _runtime(f"funcs {template}", directory)
 
 
-def _sync(bench: Bench) -> Contestant:
-    directory = bench.cache / "function-sync"
+def _written(bench: Bench, name: str) -> Contestant:
+    directory = bench.cache / f"function-{name}"
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "func.py").write_text(SYNC)
-    return _runtime("funcs sync", directory)
+    (directory / "func.py").write_text(WRITTEN[name])
+    return _runtime(f"funcs {name}", directory)
 
 
 def _runtime(name: str, directory: Path) -> Contestant:
@@ -84,7 +104,7 @@ def _func_python(bench: Bench, kind: str) -> Contestant:
 def _framework(bench: Bench, kind: str) -> Contestant:
     python = bench.environment("functions-framework", FRAMEWORK)
     program = python.with_name("functions-framework")
-    target, signature = ("hello", "http") if kind == "http" else ("event", "cloudevent")
+    target, signature = ("hello", "http") if kind == "http" else ("consumer", "cloudevent")
     source = ["--source", str(PEERS / "flask_function.py"), "--target", target, "--signature-type", signature]
     return Contestant(
         name=f"functions-framework {kind}", command=[str(program), *source, "--host", "127.0.0.1", "--port", "{port}"]

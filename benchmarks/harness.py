@@ -2,6 +2,10 @@
 
 Law: figures are compared only within one run: contestants alternate, round by round, on the same core, with the load
 generator on another, and medians are taken. Versions are asserted when a peer is started. IO: processes, pip.
+
+What is compared is processor time per request, of all processes of a server: its inverse is the rate of a core that
+does nothing else, whoever else uses the machine. The rate that was seen stands beside it, and is the load generator's
+as much as the server's.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ class Skipped(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """Ours against theirs; `budget`: the least ratio there may be, None: only shown. More is better, or `less_is`.
+    """Ours against theirs; `budget`: the least ratio there may be, None: only shown. More is better, unless `less_is`.
 
     `enforced` False: the budget belongs to work that is not done yet, and missing it is said but is no failure.
     """
@@ -42,6 +46,10 @@ class Row:
     budget: float | None = None
     less_is: bool = False
     enforced: bool = True
+    rates: tuple[float, float] | None = None
+    """Requests per second that were seen, ours and theirs."""
+    spread: tuple[float, float] | None = None
+    """The least and the greatest ratio of a single round."""
 
     @property
     def ratio(self) -> float:
@@ -83,10 +91,12 @@ class Server:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """Requests a second, and microseconds of processor time that the server itself spent on each."""
+    """Requests a second, and microseconds of processor time that the server itself spent on each: medians of rounds."""
 
     rate: float
     cost: float
+    costs: tuple[float, ...] = ()
+    """Of each round."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +104,8 @@ class Bench:
     """Where and for how long. `cache` is kept from run to run."""
 
     cache: Path = ROOT / ".cache" / "benchmarks"
-    seconds: int = 3
-    rounds: int = 3
+    seconds: int = 2
+    rounds: int = 5
 
     @property
     def cores(self) -> tuple[int, int]:
@@ -129,10 +139,6 @@ class Bench:
         copy.write_text(source.read_text())
         subprocess.run(["go", "build", "-o", str(program), str(copy)], check=True)
         return program
-
-    def compare(self, contestants: Sequence[Contestant], load: Load) -> dict[str, float]:
-        """Requests per second, by contestant: the median over the rounds, after one to warm up."""
-        return {name: figures.rate for name, figures in self.measure(contestants, load).items()}
 
     def measure(self, contestants: Sequence[Contestant], load: Load) -> dict[str, Figures]:
         """Rate and cost by contestant: the medians over the rounds, after one to warm up."""
@@ -201,6 +207,22 @@ class Bench:
         return Figures(rate=float(rate.group(1)), cost=spent * 1e6 / int(served.group(1)))
 
 
+def throughput(name: str, peer: str, ours: Figures, theirs: Figures, budget: float | None = None) -> Row:
+    """Requests per second of processor time, against a peer's of the same run."""
+    ratios = [peers / own for own, peers in zip(ours.costs, theirs.costs, strict=True)]
+    return Row(
+        name=name,
+        peer=peer,
+        ours=ours.cost,
+        theirs=theirs.cost,
+        unit="µs CPU",
+        budget=budget,
+        less_is=True,
+        rates=(ours.rate, theirs.rate),
+        spread=(min(ratios), max(ratios)),
+    )
+
+
 def processor_time(pid: int) -> float:
     """Seconds, user's and kernel's, of a process and its children."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -210,8 +232,8 @@ def processor_time(pid: int) -> float:
 
 
 def _medians(figures: Sequence[Figures]) -> Figures:
-    rate = statistics.median(one.rate for one in figures)
-    return Figures(rate=rate, cost=statistics.median(one.cost for one in figures))
+    costs = tuple(one.cost for one in figures)
+    return Figures(rate=statistics.median(one.rate for one in figures), cost=statistics.median(costs), costs=costs)
 
 
 def pinned(core: int) -> list[str]:

@@ -1,23 +1,29 @@
-"""func-python's peer of the templates; run by an interpreter that has it. Argument: http or cloudevents."""
+"""func-python's peer of each function; run by an interpreter that has it. Argument: http, reply or consumer."""
 
 import logging
 import sys
 
-logging.disable(logging.INFO)
+BODY = b'{"message":"Hello, world!"}'
+HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(BODY))]
 
 
 async def hello(scope, receive, send):
-    body = b'{"message": "Hello, world!"}'
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+    await send({"type": "http.response.body", "body": BODY})
 
 
-async def event(scope, receive, send):
+async def reply(scope, receive, send):
     from cloudevents.core.v1.event import CloudEvent
 
-    data = scope["event"].get_data()
-    await send(CloudEvent({"type": "reply", "source": "/function"}, {"received": data}))
+    event = scope["event"]
+    logging.info("received %s from %s", event.get_type(), event.get_source())
+    await send.binary(CloudEvent({"type": "reply", "source": "/function"}, {"received": event.get_data()}))
+
+
+async def consumer(scope, receive, send):
+    assert scope["event"].get_data() is not None
+    await send.http({"type": "http.response.start", "status": 204, "headers": []})
+    await send.http({"type": "http.response.body", "body": b""})
 
 
 if __name__ == "__main__":
@@ -28,6 +34,6 @@ if __name__ == "__main__":
     else:
         from func_python.cloudevent import serve
 
-        handle = event
+        handle = reply if sys.argv[1] == "reply" else consumer
     handle.__name__ = "handle"
     serve(handle)

@@ -9,5 +9,5 @@ def hello(request):
 
 
 @functions_framework.cloud_event
-def event(event):
+def consumer(event):
     assert event.data is not None

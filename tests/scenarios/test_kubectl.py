@@ -115,8 +115,8 @@ def test_a_service_written_by_hand_answers_through_the_gateway_and_goes_with_all
     cluster.kubectl("wait", "ksvc/by-hand", "--for=condition=Ready", "--timeout=60s")
     assert json.loads(cluster.call("by-hand").body)["greeting"] == "from yaml"
     cluster.kubectl("apply", "-f", "-", input=SERVICE.replace("IMAGE", cluster.image("who")))
-    generation = cluster.kubectl("get", "ksvc", "by-hand", "-o", "jsonpath={.metadata.generation}").out
-    assert generation == "1", "a second apply of the same changes nothing"
+    generation = cluster.kubectl("get", "ksvc/by-hand", "-o", "jsonpath={.metadata.generation}").out
+    assert generation == "1", "a second apply of the same must change nothing"
     described = cluster.kubectl("describe", "ksvc", "by-hand").out
     assert "Latest Ready Revision Name:" in described
 
@@ -138,14 +138,15 @@ def test_a_plain_deployment_with_a_service_goes_with_its_namespace(cluster: Clus
     assert "successfully rolled out" in rolled.out
     names = cluster.kubectl("get", "pods", "-n", "apart", "-o", "name").out.splitlines()
     assert len(names) == 2
+    slices = json.loads(cluster.kubectl("get", "endpointslices", "-n", "apart", "-o", "json").out)["items"]
     eventually("both pods are behind the Service", lambda: len(addresses(cluster)) == 2)
+    assert slices
 
     cluster.kubectl("rollout", "restart", "deployment/plain", "-n", "apart")
     cluster.kubectl("rollout", "status", "deployment/plain", "-n", "apart", "--timeout=60s")
     eventually(
-        "the pods of before are gone",
+        "the old pods are gone",
         lambda: not set(names) & set(cluster.kubectl("get", "pods", "-n", "apart", "-o", "name").out.splitlines()),
-        30,
     )
 
     cluster.kubectl("delete", "namespace", "apart")
@@ -172,14 +173,10 @@ def test_logs_follow_a_pod_as_it_writes(cluster: Cluster) -> None:
 
 
 def test_a_mistake_is_refused_with_its_place_and_nothing_is_made(cluster: Cluster) -> None:
-    wrong = (
-        SERVICE.replace("by-hand", "mistaken")
-        .replace("IMAGE", cluster.image("who"))
-        .replace('min-scale: "1"', 'min-scale: "many"')
-    )
+    wrong = SERVICE.replace("IMAGE", cluster.image("who")).replace('min-scale: "1"', 'min-scale: "many"')
     refused = cluster.kubectl("apply", "-f", "-", input=wrong, code=1)
     assert "autoscaling.knative.dev/min-scale" in refused.err
-    assert "NotFound" in cluster.kubectl("get", "ksvc/mistaken", code=1).err
+    assert "NotFound" in cluster.kubectl("get", "ksvc/by-hand", code=1).err
 
 
 def addresses(cluster: Cluster) -> set[tuple[str, int]]:

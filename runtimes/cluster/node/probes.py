@@ -1,7 +1,8 @@
 """Probes: is a container started, ready, alive? By `httpGet`, `tcpSocket` or `exec`; `grpc` and HTTPS are refused.
 
-Law: the first checks come at once and often (5 ms, doubling to 100 ms) until one succeeds, so that a waking function is
-ready the moment it answers; then every `periodSeconds`. `initialDelaySeconds` is honoured. Thresholds are Kubernetes'.
+Law: until one succeeds they follow each other after a tenth of the time spent so far (5 to 100 ms), so that a waking
+function is ready when it answers, give or take that tenth; then every `periodSeconds`. `initialDelaySeconds` is
+honoured. Thresholds are Kubernetes'.
 IO: loopback HTTP and TCP, and commands through the shim.
 """
 
@@ -20,7 +21,7 @@ from .runtime import CannotRun
 Exec = Callable[[list[str], float], Awaitable[tuple[int, str]]]
 """Runs a command in the container with a deadline in seconds: its exit code and output."""
 
-_FIRST = 0.005
+_QUICKEST = 0.005
 _SLOWEST = 0.1
 _MOST_ANSWER = 64 * 1024
 
@@ -86,7 +87,6 @@ async def watch(probe: Probe, clock: Clock, run: Exec, verdict: Callable[[bool, 
     if probe.initial_delay:
         await clock.sleep(probe.initial_delay)
     succeeded = failed = 0
-    fast = _FIRST
     began = clock.monotonic()
     ever = False
     while True:
@@ -94,7 +94,8 @@ async def watch(probe: Probe, clock: Clock, run: Exec, verdict: Callable[[bool, 
         succeeded, failed = (succeeded + 1, 0) if ok else (0, failed + 1)
         ever = ever or ok
         # Before the first success the quick schedule must not use up the threshold: a period counts as one failure.
-        spent = failed if ever else int((clock.monotonic() - began) / probe.period) + 1
+        lasted = clock.monotonic() - began
+        spent = failed if ever else int(lasted / probe.period) + 1
         if ok and succeeded >= probe.successes:
             verdict(True, "")
         elif not ok and spent >= probe.failures:
@@ -102,8 +103,7 @@ async def watch(probe: Probe, clock: Clock, run: Exec, verdict: Callable[[bool, 
         if ever:
             await clock.sleep(probe.period if succeeded >= probe.successes or failed else min(probe.period, _SLOWEST))
         else:
-            await clock.sleep(min(fast, probe.period))
-            fast = min(fast * 2, _SLOWEST)
+            await clock.sleep(min(max(_QUICKEST, lasted / 10), _SLOWEST, probe.period))
 
 
 async def check(probe: Probe, run: Exec) -> tuple[bool, str]:

@@ -7,7 +7,6 @@ from funcs import Context, Event
 
 async def handle(ctx: Context, event: Event) -> dict[str, Any]:
     """`event.data` is the request's decoded body. A dict is answered as JSON, a str as text, None as 204."""
-    ctx.logger.info("greeting")
     return greeting(event.data)
 
 
