@@ -47,9 +47,7 @@ from . import credentials
 from .duty import Duty
 from .first import OPTIONS, first_objects
 from .guardian import guard
-from .handing import offering
 from .hub import Hub
-from .supervisor import SOCKETS
 
 RULES = {**STRUCTURAL_RULES, **LANGUAGE_RULES}
 _EXPIRY = 300.0  # seconds between two looks for core Events that have had their time
@@ -62,7 +60,6 @@ async def run(duty: Duty) -> None:
     tokens = credentials.ensure(duty.places)
     signing = TokenKey(keys.token_key())
     async with AsyncExitStack() as stack:
-        stack.enter_context(offering(duty.places.run / SOCKETS, duty.sockets | duty.kept))
         store = await _store(duty, clock, informers, TokenIssuer(signing, clock, RandomIds()))
         stack.push_async_callback(store.close)
         await bootstrap(store, KINDS, VIEWS, clock.now())

@@ -1,8 +1,8 @@
 """Listening sockets, handed from one process to the next.
 
-Law: the control part keeps every listener of the cluster and hands it to whoever may open its unix socket, in a
-directory that is the owner's alone; so a supervisor that follows a dead one holds all ports, and no connect is refused
-while a part restarts. IO: inherited descriptors, one unix socket (SCM_RIGHTS).
+Law: a part hands its listeners, and the control part everybody's, to whoever may open its unix socket, in a directory
+that is the owner's alone; so a supervisor that follows a dead one holds all ports, and no connect is refused while a
+part restarts. IO: inherited descriptors, unix sockets (SCM_RIGHTS).
 """
 
 from __future__ import annotations
@@ -24,20 +24,25 @@ def inherited(texts: Iterable[str]) -> dict[str, socket.socket]:
     return {name: _taken(int(number)) for name, _, number in pairs}
 
 
+def door(run: Path, part: str) -> Path:
+    """Where a part hands out its listeners."""
+    return run / f"{part}.listeners"
+
+
 @contextmanager
 def offering(path: Path, listeners: Mapping[str, socket.socket]) -> Iterator[None]:
     """Hand them to everyone who connects, while the block lasts. In a running loop."""
     loop = asyncio.get_running_loop()
     path.unlink(missing_ok=True)
-    with socket.socket(socket.AF_UNIX) as door:
-        door.bind(str(path))
-        door.listen()
-        door.setblocking(False)
-        loop.add_reader(door, _hand, door, listeners)
+    with socket.socket(socket.AF_UNIX) as waiting:
+        waiting.bind(str(path))
+        waiting.listen()
+        waiting.setblocking(False)
+        loop.add_reader(waiting, _hand, waiting, listeners)
         try:
             yield
         finally:
-            loop.remove_reader(door)
+            loop.remove_reader(waiting)
             path.unlink(missing_ok=True)
 
 
@@ -53,8 +58,8 @@ def taken_from(path: Path) -> dict[str, socket.socket]:
     return {name: _taken(number) for name, number in zip(json.loads(names or b"[]"), descriptors, strict=True)}
 
 
-def _hand(door: socket.socket, listeners: Mapping[str, socket.socket]) -> None:
-    peer, _ = door.accept()
+def _hand(waiting: socket.socket, listeners: Mapping[str, socket.socket]) -> None:
+    peer, _ = waiting.accept()
     with peer:
         socket.send_fds(peer, [json.dumps(list(listeners)).encode()], [found.fileno() for found in listeners.values()])
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from funcs.errors import FuncsError
 
 from .duty import Duty
-from .handing import inherited
+from .handing import door, inherited, offering
 from .places import Places
 
 Run = Callable[[Duty], Awaitable[None]]
@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
     gc.freeze()  # what was imported is never garbage
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(run, duty))
+            runner.run(_offering(run, duty))
     except FuncsError as error:
         duty.failed(error)
         logging.getLogger("funcs").critical("%s: %s", error.reason, error.message, exc_info=error)
@@ -56,6 +56,11 @@ def main(argv: list[str]) -> int:
 def _search_path(environ: Mapping[str, str]) -> str:
     """Where programs are found, with the places that a person's PATH may lack."""
     return os.pathsep.join([environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+
+
+async def _offering(run: Run, duty: Duty) -> None:
+    with offering(door(duty.places.run, duty.name), duty.sockets | duty.kept):
+        await _serve(run, duty)
 
 
 async def _serve(run: Run, duty: Duty) -> None:

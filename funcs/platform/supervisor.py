@@ -1,8 +1,8 @@
 """The supervisor: holds the listening sockets, starts the parts, restarts those that die.
 
 Law: a listening socket outlives the part that serves it, so connects queue while the part restarts; the supervisor may
-itself die at any time, and the next one adopts the parts that live, and the sockets that the control part keeps for it.
-It is synchronous and knows nothing of what a part does. IO: sockets, processes, `run/supervisor.json`.
+itself die at any time, and the next one adopts the parts that live, and their sockets. It is synchronous and knows
+nothing of what a part does. IO: sockets, processes, `run/supervisor.json`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,7 @@ from funcs.errors import AlreadyExists, FuncsError, Invalid, Unavailable
 
 from . import pids
 from .duty import READY, trouble
-from .handing import taken_from
+from .handing import door, taken_from
 from .pids import Pid
 from .places import Places, Ports, Record, write_atomically
 
@@ -37,8 +38,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "gateway": ("gateway",),
     "broker": ("broker",),
 }
-KEEPER = "control"  # holds every listener, so that the supervisor that follows has them too
-SOCKETS = "listeners.sock"
+KEEPER = "control"  # holds every listener, so that one whose part is dead too is there for the next supervisor
 _BACKOFF = (0.05, 5.0)
 _STABLE = 30.0
 _FINAL = (405, 422, 500)  # Unsupported, Invalid, Terminal
@@ -189,10 +189,18 @@ class Supervisor:
                 part.pid, part.ready, part.started = pid, True, time.monotonic()
                 self._watch(part)
                 say(f"adopted {name}, process {pid.number}")
-        if self.parts[KEEPER].pid is not None:
-            self.sockets |= taken_from(self.places.run / SOCKETS)
+        for part in self.parts.values():
+            if part.pid is not None:
+                self._take(taken_from(door(self.places.run, part.name)))
         self.bind()
         self._save()
+
+    def _take(self, offered: Mapping[str, socket.socket]) -> None:
+        for name, found in offered.items():
+            if name in self.sockets:
+                found.close()
+            else:
+                self.sockets[name] = found
 
     def _stop(self) -> int:
         """Parts that produce work end first; control last, so that the others can still report."""

@@ -6,18 +6,19 @@ Terminating until nothing is left in it. IO: through the Client port.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from funcs.api import core, meta
 from funcs.api.admission import Request, Rules
 from funcs.api.catalog import KINDS
-from funcs.api.core_rules import NAMESPACE_FINALIZER
 from funcs.api.kinds import Kind
 from funcs.api.meta import Key, Object
 from funcs.control.client import Client, Selection, WriteOptions
 from funcs.control.controller import Cache, Controller, LookAgain, Watch
 from funcs.errors import AlreadyExists, NotFound
 
+FINALIZER = "kubernetes"
 ROOT_CA = "kube-root-ca.crt"
 _WRITE = WriteOptions(manager="namespace-controller")
 _NAMESPACED = tuple(kind for kind in KINDS if kind.namespaced)
@@ -56,15 +57,16 @@ class Namespaces:
         name = meta.name(namespace)
         if meta.status(namespace).get("phase") != "Terminating":
             await self._client.patch_status(core.NAMESPACE, name, {"phase": "Terminating"})
-        left = 0
-        for kind in _NAMESPACED:
-            for obj in (await self._client.list(kind, Selection(namespace=name))).items:
-                left += 1
-                if not meta.is_deleting(obj):
-                    await self._delete(kind, obj)
+        left = [
+            (kind, obj)
+            for kind in _NAMESPACED
+            for obj in (await self._client.list(kind, Selection(namespace=name))).items
+        ]
+        for kind, obj in next_to_go(left):
+            await self._delete(kind, obj)
         if left:
             return LookAgain(1.0)  # objects with finalizers end in their own time; their events come sooner
-        remaining = [found for found in meta.finalizers(namespace) if found != NAMESPACE_FINALIZER]
+        remaining = [found for found in meta.finalizers(namespace) if found != FINALIZER]
         if remaining != meta.finalizers(namespace):
             await self._client.patch(core.NAMESPACE, name, {"metadata": {"finalizers": remaining}}, options=_WRITE)
         return None
@@ -83,6 +85,12 @@ class Namespaces:
             return []
         born = (kind, meta.name(obj)) in ((core.SERVICE_ACCOUNT, "default"), (core.CONFIG_MAP, ROOT_CA))
         return [Key("", name)] if born or meta.is_deleting(namespace) else []
+
+
+def next_to_go(left: Sequence[tuple[Kind, Object]]) -> list[tuple[Kind, Object]]:
+    """What nobody controls goes first and takes with it what it controls, so that no controller replaces what goes."""
+    staying = [(kind, obj) for kind, obj in left if not meta.is_deleting(obj)]
+    return [(kind, obj) for kind, obj in staying if meta.controller(obj) is None] or staying
 
 
 def finalized(rules: Rules) -> Rules:
