@@ -167,7 +167,7 @@ class Cluster:
     def kill_and_await(self, part: str) -> None:
         """`kill -9`, then wait until another process has taken its place and all are ready."""
         before = self.kill(part)
-        eventually(f"{part} is back", lambda: self.pid(part) != before and self.status().up, 30)
+        eventually(f"{part} is back", lambda: self.status().up and self.pid(part) != before, 30)
 
     def kill_together(self, *parts: str) -> None:
         """Kill the supervisor and these parts, so that nobody is left to start them again."""
