@@ -36,6 +36,7 @@ from runtimes.cluster.api.tokens import TokenKey
 from runtimes.cluster.logs import stream_log
 from runtimes.cluster.pki import Pki
 from runtimes.cluster.store import StoreClient, StoreSettings
+from runtimes.cluster.workloads.namespaces import finalized
 from runtimes.cluster.workloads.placement import node_labels, placing
 from runtimes.serving.autoscaler import Autoscaler
 from runtimes.serving.controllers import controllers as serving_controllers
@@ -46,7 +47,9 @@ from . import credentials
 from .duty import Duty
 from .first import OPTIONS, first_objects
 from .guardian import guard
+from .handing import offering
 from .hub import Hub
+from .supervisor import SOCKETS
 
 RULES = {**STRUCTURAL_RULES, **LANGUAGE_RULES}
 _EXPIRY = 300.0  # seconds between two looks for core Events that have had their time
@@ -59,6 +62,7 @@ async def run(duty: Duty) -> None:
     tokens = credentials.ensure(duty.places)
     signing = TokenKey(keys.token_key())
     async with AsyncExitStack() as stack:
+        stack.enter_context(offering(duty.places.run / SOCKETS, duty.sockets | duty.kept))
         store = await _store(duty, clock, informers, TokenIssuer(signing, clock, RandomIds()))
         stack.push_async_callback(store.close)
         await bootstrap(store, KINDS, VIEWS, clock.now())
@@ -88,7 +92,11 @@ async def run(duty: Duty) -> None:
 
 async def _store(duty: Duty, clock: Clock, informers: Informers, issuer: TokenIssuer) -> StoreClient:
     node = duty.record.node
-    rules = {**RULES, core.POD: placing(RULES[core.POD], node, node_labels(node))}
+    rules = {
+        **RULES,
+        core.POD: placing(RULES[core.POD], node, node_labels(node)),
+        core.NAMESPACE: finalized(RULES[core.NAMESPACE]),
+    }
     engine = EngineSettings(
         rules=rules,
         config=_ConfigMaps(informers),

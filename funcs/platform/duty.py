@@ -21,7 +21,7 @@ READY = b"1"
 
 @dataclass(slots=True)
 class Duty:
-    """`stop` is set once, on SIGTERM; a part then drains and returns."""
+    """`stop` is set once, on SIGTERM; a part then drains and returns. `kept`: listeners that other parts serve."""
 
     name: str
     places: Places
@@ -29,6 +29,7 @@ class Duty:
     sockets: dict[str, socket.socket]
     search_path: str = os.defpath
     ready_pipe: int | None = None
+    kept: dict[str, socket.socket] = field(default_factory=dict)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     is_ready: bool = False
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from funcs.errors import AlreadyExists, Conflict, FuncsError, Invalid, NotFound, Terminal, Timeout, Unavailable
+from funcs.errors import AlreadyExists, Conflict, FuncsError, Invalid, Terminal, Timeout, Unavailable
 from runtimes.cluster.node.cleanup import stop_all
 
 from . import supervisor
@@ -89,7 +89,7 @@ def launch(places: Places, deadline: float) -> None:
 def down(places: Places, *, purge: bool = False) -> bool:
     """Stop everything; with `purge` remove the state too. False if nothing ran."""
     if not places.run.exists():
-        raise NotFound(f"there is no cluster in {places.root}", hint="Run `funcs up`.")
+        return False
     ran, held = _stop_supervisors(places)
     try:
         ran = _stop_parts(places) or ran

@@ -11,15 +11,15 @@ import gc
 import logging
 import os
 import signal
-import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 
 from funcs.errors import FuncsError
 
 from .duty import Duty
+from .handing import inherited
 from .places import Places
 
 Run = Callable[[Duty], Awaitable[None]]
@@ -31,16 +31,17 @@ def main(argv: list[str]) -> int:
     arguments.add_argument("name", choices=_NAMES)
     arguments.add_argument("--state", type=Path, required=True)
     arguments.add_argument("--listen", action="append", default=[], metavar="NAME=DESCRIPTOR")
+    arguments.add_argument("--keep", action="append", default=[], metavar="NAME=DESCRIPTOR")
     arguments.add_argument("--ready", type=int)
     given = arguments.parse_args(argv)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     places = Places(given.state)
-    listeners = (text.partition("=") for text in given.listen)
-    sockets = {name: socket.socket(fileno=int(number)) for name, _, number in listeners}
-    _keep_from_children([found.fileno() for found in sockets.values()] + ([] if given.ready is None else [given.ready]))
+    sockets, kept = inherited(given.listen), inherited(given.keep)
+    if given.ready is not None:
+        os.set_inheritable(given.ready, False)
     run: Run = import_module(f"funcs.platform.{given.name}").run
-    duty = Duty(given.name, places, places.read_record(), sockets, _search_path(os.environ), given.ready)
+    duty = Duty(given.name, places, places.read_record(), sockets, _search_path(os.environ), given.ready, kept)
     gc.freeze()  # what was imported is never garbage
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -50,12 +51,6 @@ def main(argv: list[str]) -> int:
         logging.getLogger("funcs").critical("%s: %s", error.reason, error.message, exc_info=error)
         return 1
     return 0
-
-
-def _keep_from_children(descriptors: Sequence[int]) -> None:
-    """uvloop's children inherit whatever can be; one that has a listener would hold its port when we are gone."""
-    for descriptor in descriptors:
-        os.set_inheritable(descriptor, False)
 
 
 def _search_path(environ: Mapping[str, str]) -> str:

@@ -1,8 +1,8 @@
 """The supervisor: holds the listening sockets, starts the parts, restarts those that die.
 
 Law: a listening socket outlives the part that serves it, so connects queue while the part restarts; the supervisor may
-itself die at any time, and the next one adopts the parts that live. It is synchronous and knows nothing of what a part
-does. IO: sockets, processes, `run/supervisor.json`.
+itself die at any time, and the next one adopts the parts that live, and the sockets that the control part keeps for it.
+It is synchronous and knows nothing of what a part does. IO: sockets, processes, `run/supervisor.json`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from funcs.errors import AlreadyExists, FuncsError, Invalid, Unavailable
 
 from . import pids
 from .duty import READY, trouble
+from .handing import taken_from
 from .pids import Pid
 from .places import Places, Ports, Record, write_atomically
 
@@ -36,6 +37,8 @@ PARTS: dict[str, tuple[str, ...]] = {
     "gateway": ("gateway",),
     "broker": ("broker",),
 }
+KEEPER = "control"  # holds every listener, so that the supervisor that follows has them too
+SOCKETS = "listeners.sock"
 _BACKOFF = (0.05, 5.0)
 _STABLE = 30.0
 _FINAL = (405, 422, 500)  # Unsupported, Invalid, Terminal
@@ -107,21 +110,27 @@ class Supervisor:
         now = time.monotonic()
         for part in self.parts.values():
             if part.pid is None and part.retry_at <= now:
-                self.bind()
-                self._spawn(part)
+                try:
+                    self.bind()
+                except AlreadyExists as error:  # the port was lost with its part; the other parts live on
+                    self._failed(part)
+                    say(f"{part.name} cannot start: {error}")
+                else:
+                    self._spawn(part)
 
     def _spawn(self, part: Part) -> None:
         reading, writing = os.pipe()
-        listeners = {name: self.sockets[name].fileno() for name in PARTS[part.name]}
-        argv = [*self.program, part.name, "--state", str(self.places.root)]
-        argv += [f"--listen={name}={number}" for name, number in listeners.items()] + [f"--ready={writing}"]
+        served = {name: self.sockets[name].fileno() for name in PARTS[part.name]}
+        kept = {name: found.fileno() for name, found in self.sockets.items() if part.name == KEEPER} | served
+        argv = [*self.program, part.name, "--state", str(self.places.root), f"--ready={writing}"]
+        argv += [f"--{'listen' if name in served else 'keep'}={name}={number}" for name, number in kept.items()]
         with (self.places.logs / f"{part.name}.log").open("ab") as log:
             part.process = subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                pass_fds=(*listeners.values(), writing),
+                pass_fds=(*kept.values(), writing),
                 start_new_session=True,
             )
         os.close(writing)
@@ -158,11 +167,18 @@ class Supervisor:
             os.close(part.watch)
         code = part.process.wait() if part.process else "unknown"
         lived = time.monotonic() - part.started
-        part.failures = 0 if lived > _STABLE else part.failures + 1
-        delay = min(_BACKOFF[0] * 2 ** max(0, part.failures - 1), _BACKOFF[1])
+        if lived > _STABLE:
+            part.failures = -1
         part.pid, part.process, part.watch, part.ready = None, None, -1, False
-        part.retry_at = time.monotonic() + delay
+        delay = self._failed(part)
         say(f"{part.name} ended with code {code} after {lived:.1f} s; starting it again in {delay:.2f} s")
+
+    def _failed(self, part: Part) -> float:
+        """Seconds until it is tried again."""
+        part.failures += 1
+        delay: float = min(_BACKOFF[0] * 2 ** max(0, part.failures - 1), _BACKOFF[1])
+        part.retry_at = time.monotonic() + delay
+        return delay
 
     def _adopt(self) -> None:
         """Take over the parts of a supervisor that died; they have gone on serving."""
@@ -173,6 +189,8 @@ class Supervisor:
                 part.pid, part.ready, part.started = pid, True, time.monotonic()
                 self._watch(part)
                 say(f"adopted {name}, process {pid.number}")
+        if self.parts[KEEPER].pid is not None:
+            self.sockets |= taken_from(self.places.run / SOCKETS)
         self.bind()
         self._save()
 

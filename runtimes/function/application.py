@@ -63,12 +63,13 @@ class Application:
     def __call__(self, request: Request) -> Response | Awaitable[Response]:
         if request.target.startswith(b"/health/"):
             return self._health(request)
-        return self._serve(request, request.whole if request.has_body else b"")
+        return self._serve(request)
 
-    async def _serve(self, request: Request, body: bytes | None) -> Response:
+    async def _serve(self, request: Request) -> Response:
         event: Event | None = None
         ctx: Context | None = None
         try:
+            body = request.whole
             if body is None:
                 body = await request.read()
             given = received(request.method.decode(), request.target, request.headers, body)

@@ -68,18 +68,26 @@ class Connection(Receiver, asyncio.Protocol):
             self._refuse(text(503, "too many connections"))
 
     def data_received(self, data: bytes) -> None:
-        current = self._current
-        if self._lingering or (current is not None and current is not self.incoming):
-            if not self._lingering:
-                self._held.append(data)
-                self._pause()
+        if self._current is not None or self._lingering:
+            self._received_meanwhile(data)
             return
         if self._unparsed == 0:
             self._since = self._server.now
         self.receive(data)
-        if current is None:
-            self._next()
-        elif self.refusal is not None:
+        self._next()
+
+    def _received_meanwhile(self, data: bytes) -> None:
+        """More of the body that the handler has begun with, or what has to wait, or what nobody wants any more."""
+        if self._lingering:
+            return
+        if self._current is not self.incoming:
+            self._held.append(data)
+            self._pause()
+            return
+        if self._unparsed == 0:
+            self._since = self._server.now
+        self.receive(data)
+        if self.refusal is not None:
             self._pause()
 
     def eof_received(self) -> None:
@@ -109,9 +117,10 @@ class Connection(Receiver, asyncio.Protocol):
 
     def _next(self) -> None:
         """Give the requests that are here to the handler, as long as each is answered at once."""
+        ready = self.ready
         self._looping = True
-        while self._current is None and self.ready:
-            self._dispatch(self.ready.popleft())
+        while ready and self._current is None:
+            self._dispatch(ready.popleft())
         self._looping = False
         if self._current is not None or self.transport is None or self._lingering:
             return
@@ -140,9 +149,7 @@ class Connection(Receiver, asyncio.Protocol):
         except Exception as error:
             self.respond(request, server.failed(request, error))
             return
-        if type(answer) is Response:
-            self.respond(request, answer)
-        elif type(answer) is CoroutineType:
+        if type(answer) is CoroutineType:
             self._runner = server.runners.start(answer, self._handled)
         elif isinstance(answer, Response):
             self.respond(request, answer)
@@ -164,10 +171,42 @@ class Connection(Receiver, asyncio.Protocol):
             self.respond(request, self._server.failed(request, error), runner)
 
     def respond(self, request: Request, response: Response, runner: Runner | None = None) -> None:
-        transport = self.transport
-        if request is not self._current or self._answering or transport is None:
+        if request is not self._current or self._answering or self.transport is None:
             return
         self._answering = True
+        if not self._answer_at_once(request, response):
+            self._answer_in_general(request, response, runner)
+
+    def _answer_at_once(self, request: Request, response: Response) -> bool:
+        """The answer that most are, in one write: small, of a known status and checked headers, on a connection that
+        stays. Whether it was one; if not, nothing is done."""
+        body, lines, server, transport = response.body, response.headers, self._server, self.transport
+        start = server.starts.get(response.status)
+        if (
+            start is None
+            or type(body) is not bytes
+            or type(lines) is not Block
+            or len(body) > ONE_WRITE
+            or response.length is not None
+            or not request.keep_alive
+            or request.version != "1.1"
+            or request.method == b"HEAD"
+            or self.expects
+            or server.draining
+            or lines.find(b"date:") >= 0
+            or transport is None
+        ):
+            return False
+        transport.write(b"%b%bcontent-length: %d\r\n\r\n%b" % (start, lines, len(body), body))
+        if self._looping and self.incoming is None:  # `_finish`, where it has nothing more to do
+            self._current = None
+            self._since = server.now
+            server.counters.active -= 1
+        else:
+            self._finish()
+        return True
+
+    def _answer_in_general(self, request: Request, response: Response, runner: Runner | None) -> None:
         try:
             lines = response.headers
             if type(lines) is not Block:
@@ -184,27 +223,11 @@ class Connection(Receiver, asyncio.Protocol):
             ending = b"connection: close\r\n\r\n"
         if lines.find(b"date:") < 0 or not (lines.startswith(b"date:") or lines.find(b"\ndate:") > 0):
             start += server.date
-        body = response.body
-        if (
-            type(body) is bytes
-            and response.length is None
-            and response.status not in _SPECIAL
-            and request.method != b"HEAD"
-        ):
-            size = len(body)
-            head = b"%bcontent-length: %d\r\n%b%b" % (start, size, lines, ending)
-            if size <= ONE_WRITE:
-                transport.write(head + body)
-            else:
-                transport.writelines((head, body))
-            self._finish()
-        else:
-            self._respond_otherwise(request, response, start + lines, ending, runner)
+        self._answer_by_kind(request, response, start + lines, ending, runner)
 
-    def _respond_otherwise(
+    def _answer_by_kind(
         self, request: Request, response: Response, head: bytes, ending: bytes, runner: Runner | None
     ) -> None:
-        """Answers without a body, of a length that is not the body's, or in pieces."""
         transport = self.transport
         assert transport is not None
         body, length = response.body, response.length
@@ -215,10 +238,14 @@ class Connection(Receiver, asyncio.Protocol):
             self._finish()
         elif not isinstance(body, bytes):
             self._stream(request, response, head, ending, runner)
-        elif request.method == b"HEAD" or length == len(body):
+        elif request.method == b"HEAD" or length is None or length == len(body):
             length = len(body) if length is None else length
             head += b"content-length: %d\r\n%b" % (length, ending)
-            transport.writelines((head, b"" if request.method == b"HEAD" else body))
+            rest = b"" if request.method == b"HEAD" else body
+            if len(rest) <= ONE_WRITE:
+                transport.write(head + rest)
+            else:
+                transport.writelines((head, rest))
             self._finish()
         else:
             self._break(ValueError(f"a body of {len(body)} bytes was announced as {length}"))

@@ -42,11 +42,14 @@ class Runners:
         the same task and context. From inside a task, the first step waits a turn too.
         """
         spare = self._spare
-        runner = spare.pop() if spare else self._new()
+        if not spare:
+            spare.append(self._new())
+        runner = spare[-1]  # and there it stays, unless the work turns out to wait
         task, context = runner.task, runner.context
         try:
             _enter_task(self._loop, task)
         except RuntimeError:  # called from inside another task: let our own take the first step, too
+            runner = self._new()
             runner.later((work, done))
             return runner
         try:
@@ -54,11 +57,11 @@ class Runners:
         finally:
             _leave_task(self._loop, task)
         if yielded is not _IDLE:
+            spare.remove(runner)
             runner.go_on(yielded)
             return runner
-        if context == self._context and not task.cancelling() and len(spare) < SPARE:  # `take_back`, without the call
-            spare.append(runner)
-        else:
+        if context != self._context or task.cancelling():
+            spare.remove(runner)
             task.cancel()
         return None
 
@@ -136,13 +139,14 @@ class Runner(Coroutine[Any, Any, None]):
         self._yielded.append(yielded)
         self._wake()
 
-    async def _work(self) -> None:
+    @types.coroutine
+    def _work(self) -> Generator[Any, Any, None]:
         while True:
-            work, done = await _next_job()
+            work, done = yield _IDLE
             while True:
                 result = error = None
                 try:
-                    result = await work
+                    result = yield from work
                 except (SystemExit, KeyboardInterrupt, GeneratorExit):
                     raise
                 except BaseException as exc:
@@ -201,8 +205,3 @@ class Runner(Coroutine[Any, Any, None]):
         parked = self._parked
         if parked is not None and not parked.done():
             parked.set_result(None)
-
-
-@types.coroutine
-def _next_job() -> Generator[object, Job, Job]:
-    return (yield _IDLE)

@@ -1,6 +1,7 @@
 """A request as a handler sees it, and what a handler answers with.
 
-Law: a Request knows nothing of parsing, a Response nothing of connections. Header names are lower case. No IO.
+Law: a Request knows nothing of parsing, a Response nothing of connections. Header names are lower case. No IO. Both are
+Structs because those are made in C.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from typing import Protocol, TypeAlias
 
+import msgspec
+
 from .body import Body
+from .errors import TooLarge
 from .headers import Block, Pairs, find
 
 
@@ -19,37 +23,20 @@ class Answering(Protocol):
     def respond(self, request: Request, response: Response) -> None: ...
 
 
-class Request:
-    __slots__ = (
-        "_body",
-        "_connection",
-        "headers",
-        "keep_alive",
-        "method",
-        "on_disconnect",
-        "target",
-        "upgrade",
-        "version",
-    )
+class Request(msgspec.Struct, eq=False):
+    """What a client asks. A body that came in one piece with its head is `_content`; any other is a Body."""
 
-    def __init__(
-        self,
-        connection: Answering,
-        method: bytes,
-        target: bytes,
-        headers: list[tuple[bytes, bytes]],
-        keep_alive: bool = True,
-    ) -> None:
-        self._connection: Answering = connection
-        self._body: Body | None = None
-        self.method = method
-        self.target = target
-        self.headers = headers
-        self.version = "1.1"
-        self.keep_alive = keep_alive
-        self.upgrade = False
-        # For handlers that answer LATER: called once if the client goes away, or its time is up, before they have.
-        self.on_disconnect: Callable[[], None] | None = None
+    _connection: Answering
+    method: bytes
+    target: bytes
+    headers: list[tuple[bytes, bytes]]
+    keep_alive: bool = True
+    version: str = "1.1"
+    upgrade: bool = False
+    on_disconnect: Callable[[], None] | None = None
+    """For handlers that answer LATER: called once if the client goes away, or its time is up, before they have."""
+    _content: bytes = b""
+    _body: Body | None = None
 
     @property
     def peer(self) -> tuple[str, int] | str:
@@ -62,20 +49,23 @@ class Request:
     def whole(self) -> bytes | None:
         """The body, if it has arrived in full and nothing was read of it; else None: use `read` or `stream`."""
         body = self._body
-        return b"" if body is None else body.whole
-
-    @property
-    def has_body(self) -> bool:
-        """Whether the request came with a body, perhaps an empty one."""
-        return self._body is not None
+        return self._content if body is None else body.whole
 
     async def read(self, limit: int | None = None) -> bytes:
         """The (rest of the) body. Raises TooLarge, Disconnected."""
-        return b"" if self._body is None else await self._body.read(limit)
+        if self._body is not None:
+            return await self._body.read(limit)
+        content, self._content = self._content, b""
+        if limit is not None and len(content) > limit:
+            raise TooLarge(f"the body is larger than {limit} bytes")
+        return content
 
     def stream(self) -> AsyncIterator[bytes]:
         """The body in pieces as they arrive; unread, it holds the client back. Raises TooLarge, Disconnected."""
-        return nothing() if self._body is None else self._body.stream()
+        if self._body is not None:
+            return self._body.stream()
+        content, self._content = self._content, b""
+        return pieces(content)
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header, by its lower-case name."""
@@ -89,41 +79,28 @@ class Request:
         return f"<Request {self.method.decode('latin-1')} {self.target.decode('latin-1')}>"
 
 
-class Response:
+class Response(msgspec.Struct, eq=False):
     """`headers`: pairs, or a `headers.block` of them, without framing headers. `length`: of a streamed body, when it is
     known, or of the body that an answer to HEAD stands for."""
 
-    __slots__ = ("body", "headers", "length", "status")
-
-    def __init__(
-        self,
-        status: int = 200,
-        headers: Pairs | Block = (),
-        body: bytes | AsyncIterable[bytes] = b"",
-        *,
-        length: int | None = None,
-    ) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
-        self.length = length
+    status: int = 200
+    headers: Pairs | Block = ()
+    body: bytes | AsyncIterable[bytes] = b""
+    length: int | None = None
 
     def __repr__(self) -> str:
         return f"<Response {self.status}>"
 
 
-class Takeover(Response):
+class Takeover(Response, kw_only=True, eq=False):
     """Answer `101 Switching Protocols`, then hand the raw connection to `protocol`, with what was read beyond the head.
 
     `upgrade` is the protocol's name on the wire, such as `websocket`.
     """
 
-    __slots__ = ("protocol", "upgrade")
-
-    def __init__(self, upgrade: bytes, protocol: asyncio.Protocol, headers: Pairs | Block = ()) -> None:
-        super().__init__(101, headers)
-        self.upgrade = upgrade
-        self.protocol = protocol
+    status: int = 101
+    upgrade: bytes
+    protocol: asyncio.Protocol
 
 
 class Later:
@@ -143,7 +120,6 @@ def text(status: int, message: str) -> Response:
     return Response(status, ((b"content-type", b"text/plain; charset=utf-8"),), message.encode() + b"\n")
 
 
-async def nothing() -> AsyncIterator[bytes]:
-    pieces: tuple[bytes, ...] = ()
-    for piece in pieces:
-        yield piece
+async def pieces(content: bytes) -> AsyncIterator[bytes]:
+    if content:
+        yield content

@@ -30,6 +30,7 @@ class Receiver:
 
     __slots__ = (
         "_headers",
+        "_length",
         "_parser",
         "_target",
         "_unparsed",
@@ -54,6 +55,7 @@ class Receiver:
         self.expects = False
         """The client waits for `100 Continue`."""
         self.discarded = 0
+        self._length = 0  # of the incoming body, if its head says so
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._unparsed = 0
@@ -67,8 +69,11 @@ class Receiver:
             self.rest = data[upgrade.args[0] :]
             return
         except httptools.HttpParserError as error:
+            self._expect_more()
             self.doubt(str(error))
             return
+        if self.incoming is not None:
+            self._expect_more()
         if self._unparsed > self.limits.head:
             self.doubt(f"the head is larger than {self.limits.head} bytes", status=431)
         elif len(self.ready) > self.limits.pipelined:
@@ -102,6 +107,7 @@ class Receiver:
         request = Request(self, parser.get_method(), self._target, headers, parser.should_keep_alive())
         self._headers = []
         self._target = b""
+        self._length = 0
         self.incoming = request
         hosts = 0
         plain = request.keep_alive and request.method != b"CONNECT"
@@ -110,7 +116,7 @@ class Receiver:
                 if name == b"host":
                     hosts += 1
                 elif name == b"content-length":
-                    self._content_length(request, int(value))
+                    self._content_length(int(value))
                 else:
                     plain = False
                     self._watched(request, name, value)
@@ -122,8 +128,15 @@ class Receiver:
 
     def on_body(self, data: bytes) -> None:
         self._unparsed = 0
-        body = None if self.incoming is None else self.incoming._body
-        if body is not None and not body.feed(data):
+        request = self.incoming
+        if request is None:
+            return
+        if request._body is None:
+            if len(data) == self._length:
+                request._content = data
+                return
+            request._body = self.new_body()
+        if not request._body.feed(data):
             self.discarded += len(data)
 
     def on_message_complete(self) -> None:
@@ -137,12 +150,12 @@ class Receiver:
 
     # Checks.
 
-    def _content_length(self, request: Request, length: int) -> None:
+    def _content_length(self, length: int) -> None:
         limit = self.limits.body
         if limit is not None and length > limit:
             self.refusal = text(413, f"the body is larger than {limit} bytes")
-        elif length:
-            request._body = Body(self, high=self.limits.unread, limit=limit)
+        else:
+            self._length = length
 
     def _watched(self, request: Request, name: bytes, value: bytes) -> None:
         if name == b"transfer-encoding":
@@ -157,6 +170,7 @@ class Receiver:
         limits = self.limits
         request.version = self._parser.get_http_version()
         expected = find(request.headers, b"expect")
+        bodied = self._length > 0 or request._body is not None
         if request.version not in {"1.0", "1.1"}:
             self.refusal = text(505, "HTTP/1.1 and HTTP/1.0 are understood")
         elif len(request.headers) > limits.fields:
@@ -169,13 +183,19 @@ class Receiver:
             self.refusal = text(501, "CONNECT is not served")
         elif expected is not None and expected.lower() != b"100-continue":
             self.refusal = text(417, "the only expectation understood is 100-continue")
-        elif request.upgrade and request._body is not None:  # the parser cannot tell where such a body ends
+        elif request.upgrade and bodied:  # the parser cannot tell where such a body ends
             self.refusal = text(400, "a request that asks for an upgrade has no body")
-        self.expects = expected is not None and request._body is not None and request.version == "1.1"
+        self.expects = expected is not None and bodied and request.version == "1.1"
         if request.upgrade:
             request.keep_alive = False
 
     # Where a body's wishes go.
+
+    def _expect_more(self) -> None:
+        """Of the incoming request's body not all has come with the head."""
+        request = self.incoming
+        if request is not None and request._body is None and self._length:
+            request._body = self.new_body()
 
     def new_body(self) -> Body:
         return Body(self, high=self.limits.unread, limit=self.limits.body)

@@ -91,6 +91,8 @@ class Server:
         self.draining = False
         self.now = loop.time()
         self.date = b""
+        self.starts: dict[int, bytes] = {}
+        """Status line and date of the statuses that come with a body, until the next tick."""
         self.listener: asyncio.Server | None = None
         self._wall = wall
         self._ticking: asyncio.TimerHandle | None = None
@@ -155,6 +157,7 @@ class Server:
     def _tick(self) -> None:
         self.now = self.loop.time()
         self.date = headers.date_line(self._wall())
+        self.starts = {status: line + self.date for status, line in _ORDINARY.items()}
         for connection in list(self.connections):
             connection.check(self.now)
         self._ticking = self.loop.call_later(self._period, self._tock)
@@ -163,6 +166,11 @@ class Server:
         self._ticking = None
         if self.connections:
             self._tick()
+
+
+_ORDINARY = {
+    status: line for status, line in headers.STATUS_LINES.items() if status >= 200 and status not in headers.BODILESS
+}
 
 
 def _period(limits: Limits) -> float:

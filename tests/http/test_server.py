@@ -527,7 +527,7 @@ async def test_a_takeover_hands_over_the_connection_with_what_was_read_beyond_th
             if data.endswith(b"."):
                 self.transport.close()
 
-    async with serving(lambda _: Takeover(b"shout", Upper())) as (_, dial):
+    async with serving(lambda _: Takeover(upgrade=b"shout", protocol=Upper())) as (_, dial):
         wire = await dial()
         wire.send(get("/", "Connection: upgrade", "Upgrade: shout") + b"early ")
         await wire.until(b"\r\n\r\n")

@@ -20,6 +20,8 @@ from funcs.platform.supervisor import State
 TOY = """
 import os, signal, socket, sys
 listeners = [int(a.rpartition("=")[2]) for a in sys.argv if a.startswith("--listen=")]
+for a in sys.argv:
+    if a.startswith("--keep="): os.close(int(a.rpartition("=")[2]))  # as one that offers nothing to a successor
 ready = int(next(a for a in sys.argv if a.startswith("--ready=")).partition("=")[2])
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 os.write(ready, b"1"); os.close(ready)

@@ -105,7 +105,8 @@ class Cluster:
         """Down and away, whatever state a test has left."""
         self.work.mkdir(parents=True, exist_ok=True)
         try:
-            self.funcs("down", "--purge", timeout=90)
+            if self.places.root.exists():
+                self.funcs("down", "--purge", timeout=90)
         finally:
             shutil.rmtree(self.home)
 
@@ -152,6 +153,10 @@ class Cluster:
         assert state is not None, "the cluster is not up"
         return state.supervisor if part == "supervisor" else state.parts[part]
 
+    def lives(self, part: str) -> bool:
+        state = supervisor.read_state(self.places)
+        return state is not None and (part == "supervisor" or part in state.parts) and self.pid(part).alive
+
     def kill(self, part: str) -> Pid:
         """`kill -9`, and wait for the end; what it was."""
         pid = self.pid(part)
@@ -160,9 +165,18 @@ class Cluster:
         return pid
 
     def kill_and_await(self, part: str) -> None:
-        """`kill -9`, then wait until another process has taken its place and is ready."""
+        """`kill -9`, then wait until another process has taken its place and all are ready."""
         before = self.kill(part)
-        eventually(f"{part} is back", lambda: self.pid(part) != before and part in self.status().ready, 30)
+        eventually(f"{part} is back", lambda: self.pid(part) != before and self.status().up, 30)
+
+    def kill_together(self, *parts: str) -> None:
+        """Kill the supervisor and these parts, so that nobody is left to start them again."""
+        supervising = self.pid("supervisor")
+        supervising.signal(signal.SIGSTOP)
+        for part in parts:
+            self.kill(part)
+        supervising.signal(signal.SIGKILL)
+        assert supervising.wait(10)
 
     def status(self) -> laptop.Status:
         return laptop.status(self.places)

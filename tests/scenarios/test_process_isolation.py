@@ -22,7 +22,7 @@ def plain(build_cache: Path) -> Iterator[Cluster]:
 
 def test_it_says_that_pods_are_processes(plain: Cluster) -> None:
     status = json.loads(plain.funcs("status", "-o", "json").out)
-    assert status["runtime"].startswith("process")
+    assert status["runtime"].startswith("plain processes")
 
 
 def test_a_function_answers(plain: Cluster) -> None:
