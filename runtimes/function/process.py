@@ -50,8 +50,11 @@ def main(env: Mapping[str, str], pid: int) -> int:
     except FuncsError as error:
         return _say(error, CONFIG)
     logging.basicConfig(handlers=[LogHandler(output)], level=settings.level)
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(_run(settings, env, listeners, output))
+    try:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            return runner.run(_run(settings, env, listeners, output))
+    finally:
+        output.gather(None)
 
 
 async def _run(settings: Settings, env: Mapping[str, str], listeners: list[socket.socket], output: Output) -> int:
@@ -80,6 +83,7 @@ async def _run(settings: Settings, env: Mapping[str, str], listeners: list[socke
     output.gather(asyncio.get_running_loop())
     logger.debug("serving %s", loaded.name, shape=shape.kind)
     await stop.wait()
+    output.gather(None)  # a second signal kills: from here on nothing is held back
     lifecycle.stopping = True
     end = time.monotonic() + settings.grace
     cut = sum(await asyncio.gather(*(server.drain(settings.grace) for server in servers)))
@@ -91,7 +95,6 @@ async def _run(settings: Settings, env: Mapping[str, str], listeners: list[socke
         logger.exception("shutdown() failed", error=error)
         return SOFTWARE
     finally:
-        output.gather(None)
         if outlet is not None:
             await outlet.close()
         if threads is not None:
