@@ -9,7 +9,6 @@ from __future__ import annotations
 from functools import partial
 
 from funcs.api import core, meta
-from funcs.api.admission import Request, Rules
 from funcs.api.catalog import KINDS
 from funcs.api.core_rules import NAMESPACE_FINALIZER
 from funcs.api.kinds import Kind
@@ -83,19 +82,6 @@ class Namespaces:
             return []
         born = (kind, meta.name(obj)) in ((core.SERVICE_ACCOUNT, "default"), (core.CONFIG_MAP, ROOT_CA))
         return [Key("", name)] if born or meta.is_deleting(namespace) else []
-
-
-def finalized(rules: Rules) -> Rules:
-    """The rules of Namespaces, with our finalizer put on each new one: what is inside goes before it does."""
-
-    def default(request: Request) -> None:
-        rules.default(request)
-        if request.operation == "CREATE":
-            finalizers = request.object.setdefault("metadata", {}).setdefault("finalizers", [])
-            if FINALIZER not in finalizers:
-                finalizers.append(FINALIZER)
-
-    return Rules(default=default, validate=rules.validate, warn=rules.warn)
 
 
 def births(namespace: str, root_ca: str) -> tuple[tuple[Kind, Object], ...]:
