@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 from funcs.errors import BadRequest
 
@@ -137,6 +136,8 @@ def _decoded(name: str, value: bytes) -> str:
     if b"%" in value:
         if _BAD_PERCENT(value):
             raise BadRequest(f"header ce-{name} has a malformed percent-encoding", reason="InvalidCloudEvent")
+        from urllib.parse import unquote_to_bytes  # with ipaddress, milliseconds of a cold start
+
         value = unquote_to_bytes(value)
     try:
         return value.decode()

@@ -1,6 +1,7 @@
 """What comes in: an HTTP request or a CloudEvent, under one lazy type; and the CloudEvents that go out.
 
-Law: nothing is decoded before it is asked for, and what was received is passed on as it was. No IO.
+Law: nothing is decoded before it is asked for, and what was received is passed on as it was. No IO. Modules that few
+functions need are imported where they are needed: every cold start would pay for them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from datetime import datetime
 from functools import cache
 from types import GenericAlias
 from typing import Any, NamedTuple, Protocol
-from urllib.parse import parse_qs
 
 from funcs.errors import BadRequest
 from funcs.sdk.binding import BATCH, STRUCTURED, Attributes, check, from_headers, from_json, is_json, to_headers
@@ -146,6 +146,8 @@ class Event:
 
     @property
     def query(self) -> dict[str, list[str]]:
+        from urllib.parse import parse_qs
+
         return parse_qs(self.target.partition(b"?")[2].decode("latin-1"), keep_blank_values=True)
 
     # The data.

@@ -19,13 +19,13 @@ import sys
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from funcs.errors import FuncsError, Invalid, Terminal
 from funcs.sdk import Context, Logger
 from funcs.sdk.context import Surroundings
 from funcs.sdk.identity import identities
 
-from ..http.client import Pool
 from ..http.loop import new_event_loop
 from ..http.server import serve
 from ..http.settings import Limits
@@ -35,7 +35,9 @@ from .loading import load, where
 from .output import LogHandler, Output
 from .settings import Settings, from_environment
 from .shape import shape_of
-from .sink import Sink
+
+if TYPE_CHECKING:
+    from .sink import Sink
 
 OK, SOFTWARE, CONFIG = 0, 70, 78
 SAID = 1.0  # seconds for which a failed start is answered
@@ -63,7 +65,7 @@ async def _run(settings: Settings, env: Mapping[str, str], listeners: list[socke
     try:
         loaded = load(settings.handler)
         shape = shape_of(loaded.target, loaded.name)
-        outlet = Sink(settings.sink, Pool()) if settings.sink else None
+        outlet = _sink(settings.sink) if settings.sink else None
     except FuncsError as error:
         return await _refuse(listeners, error, CONFIG, stop)
     lifecycle = Lifecycle(loaded.owner, logger)
@@ -100,6 +102,13 @@ async def _run(settings: Settings, env: Mapping[str, str], listeners: list[socke
         if threads is not None:
             threads.shutdown(wait=False, cancel_futures=True)
     return OK
+
+
+def _sink(url: str) -> Sink:
+    from ..http.client import Pool  # a tenth of what we import: only for functions that emit
+    from .sink import Sink
+
+    return Sink(url, Pool())
 
 
 def _surroundings(settings: Settings, env: Mapping[str, str], logger: Logger, lifecycle: Lifecycle) -> Surroundings:
