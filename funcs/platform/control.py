@@ -36,7 +36,6 @@ from runtimes.cluster.api.tokens import TokenKey
 from runtimes.cluster.logs import stream_log
 from runtimes.cluster.pki import Pki
 from runtimes.cluster.store import StoreClient, StoreSettings
-from runtimes.cluster.workloads.namespaces import finalized
 from runtimes.cluster.workloads.placement import node_labels, placing
 from runtimes.serving.autoscaler import Autoscaler
 from runtimes.serving.controllers import controllers as serving_controllers
@@ -89,11 +88,7 @@ async def run(duty: Duty) -> None:
 
 async def _store(duty: Duty, clock: Clock, informers: Informers, issuer: TokenIssuer) -> StoreClient:
     node = duty.record.node
-    rules = {
-        **RULES,
-        core.POD: placing(RULES[core.POD], node, node_labels(node)),
-        core.NAMESPACE: finalized(RULES[core.NAMESPACE]),
-    }
+    rules = {**RULES, core.POD: placing(RULES[core.POD], node, node_labels(node))}
     engine = EngineSettings(
         rules=rules,
         config=_ConfigMaps(informers),

@@ -1,15 +1,16 @@
 """What comes in: an HTTP request or a CloudEvent, under one lazy type; and the CloudEvents that go out.
 
-Law: nothing is decoded before it is asked for, and what was received is passed on as it was. No IO.
+Law: nothing is decoded before it is asked for, and what was received is passed on as it was. No IO. Modules that few
+functions need are imported where they are needed: every cold start would pay for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import cache
 from types import GenericAlias
-from typing import Any, Protocol
-from urllib.parse import parse_qs
+from typing import Any, NamedTuple, Protocol
 
 from funcs.errors import BadRequest
 from funcs.sdk.binding import BATCH, STRUCTURED, Attributes, check, from_headers, from_json, is_json, to_headers
@@ -113,7 +114,7 @@ class Event:
     def datacontenttype(self) -> str | None:
         if self._attributes is not None:
             return self._attributes.get("datacontenttype")
-        return self.headers.get("content-type")
+        return self.header("content-type")
 
     @property
     def extensions(self) -> dict[str, Any]:
@@ -145,6 +146,8 @@ class Event:
 
     @property
     def query(self) -> dict[str, list[str]]:
+        from urllib.parse import parse_qs
+
         return parse_qs(self.target.partition(b"?")[2].decode("latin-1"), keep_blank_values=True)
 
     # The data.
@@ -247,7 +250,7 @@ class Event:
 def received(method: str, target: bytes, headers: Pairs, body: bytes) -> Event | list[Event]:
     """The event that a request is; a list for a batch. Raises BadRequest for a malformed CloudEvent."""
     attributes, content_type = from_headers(headers)
-    if content_type[:23].lower() == b"application/cloudevents":
+    if len(content_type) > 22 and content_type[:23].lower() == b"application/cloudevents":
         return _structured(method, target, headers, body)
     event: Event = Event.__new__(Event)
     event._attributes = attributes
@@ -301,18 +304,29 @@ def _event(attributes: Attributes, data: Any, raw: bytes | None) -> Event:
 
 
 def _json(raw: bytes) -> Any:
-    import msgspec
-
+    codec = _codec()
     try:
-        return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return codec.decode(raw)
+    except (codec.malformed, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"the data is not JSON: {error}", reason="InvalidData") from error
 
 
 def _dumps(value: Any) -> bytes:
-    import msgspec
+    return _codec().encode(value)
 
-    return msgspec.json.encode(value)
+
+class _Codec(NamedTuple):
+    decode: Callable[[bytes], Any]
+    encode: Callable[[Any], bytes]
+    malformed: type[Exception]
+
+
+@cache
+def _codec() -> _Codec:
+    """msgspec's, loaded when data is first decoded."""
+    from msgspec import DecodeError, json
+
+    return _Codec(json.Decoder().decode, json.Encoder().encode, DecodeError)
 
 
 def _text(raw: bytes) -> str:

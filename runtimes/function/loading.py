@@ -7,7 +7,6 @@ import importlib.util
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
@@ -57,6 +56,8 @@ def _found() -> str:
     for name in ("func", "function"):
         if importlib.util.find_spec(name) is not None:
             return name
+    from pathlib import Path
+
     raise LoadError(
         f"there is no func.py and no package `function` in {Path.cwd()}",
         hint="Put `async def handle(ctx, event)` into func.py, or set FUNCS_HANDLER=module:attribute.",

@@ -1,4 +1,8 @@
-"""Log lines as JSON on a stream. Law: a line is whole or absent; lines of one turn of the loop are written together."""
+"""Log lines as JSON on a stream.
+
+Law: a line is whole or absent. Lines of one turn of the loop are written together, at the turn's end, at an error, or
+when they are many; other threads' lines, and all lines before `gather` and after it was told None, at once.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +32,8 @@ class Output:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lines: list[bytes] = []
         self._size = 0
-        self._second = -1
-        self._before = ""
+        self._second = self._moment = -1
+        self._before = self._last = ""
 
     def gather(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """From now on write once a turn of `loop`; None: each line at once."""
@@ -46,17 +50,20 @@ class Output:
             loop.call_soon(self.flush)
         self._lines.append(line)
         self._size += len(line)
-        if self._size > MANY:
+        if level == "error" or self._size > MANY:
             self.flush()
 
     def _stamp(self) -> str:
         """RFC 3339, in milliseconds; what stands before them is made once a second."""
-        now = self._wall()
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._before = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._before}.{int((now - second) * 1000):03}Z"
+        moment = int(self._wall() * 1000)
+        if moment != self._moment:
+            self._moment = moment
+            second, rest = divmod(moment, 1000)
+            if second != self._second:
+                self._second = second
+                self._before = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._last = f"{self._before}.{rest:03}Z"
+        return self._last
 
     def flush(self) -> None:
         lines, self._lines, self._size = self._lines, [], 0

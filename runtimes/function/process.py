@@ -19,13 +19,13 @@ import sys
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from funcs.errors import FuncsError, Invalid, Terminal
 from funcs.sdk import Context, Logger
 from funcs.sdk.context import Surroundings
 from funcs.sdk.identity import identities
 
-from ..http.client import Pool
 from ..http.loop import new_event_loop
 from ..http.server import serve
 from ..http.settings import Limits
@@ -35,7 +35,9 @@ from .loading import load, where
 from .output import LogHandler, Output
 from .settings import Settings, from_environment
 from .shape import shape_of
-from .sink import Sink
+
+if TYPE_CHECKING:
+    from .sink import Sink
 
 OK, SOFTWARE, CONFIG = 0, 70, 78
 SAID = 1.0  # seconds for which a failed start is answered
@@ -50,8 +52,11 @@ def main(env: Mapping[str, str], pid: int) -> int:
     except FuncsError as error:
         return _say(error, CONFIG)
     logging.basicConfig(handlers=[LogHandler(output)], level=settings.level)
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(_run(settings, env, listeners, output))
+    try:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            return runner.run(_run(settings, env, listeners, output))
+    finally:
+        output.gather(None)
 
 
 async def _run(settings: Settings, env: Mapping[str, str], listeners: list[socket.socket], output: Output) -> int:
@@ -60,7 +65,7 @@ async def _run(settings: Settings, env: Mapping[str, str], listeners: list[socke
     try:
         loaded = load(settings.handler)
         shape = shape_of(loaded.target, loaded.name)
-        outlet = Sink(settings.sink, Pool()) if settings.sink else None
+        outlet = _sink(settings.sink) if settings.sink else None
     except FuncsError as error:
         return await _refuse(listeners, error, CONFIG, stop)
     lifecycle = Lifecycle(loaded.owner, logger)
@@ -80,6 +85,7 @@ async def _run(settings: Settings, env: Mapping[str, str], listeners: list[socke
     output.gather(asyncio.get_running_loop())
     logger.debug("serving %s", loaded.name, shape=shape.kind)
     await stop.wait()
+    output.gather(None)  # a second signal kills: from here on nothing is held back
     lifecycle.stopping = True
     end = time.monotonic() + settings.grace
     cut = sum(await asyncio.gather(*(server.drain(settings.grace) for server in servers)))
@@ -91,12 +97,18 @@ async def _run(settings: Settings, env: Mapping[str, str], listeners: list[socke
         logger.exception("shutdown() failed", error=error)
         return SOFTWARE
     finally:
-        output.gather(None)
         if outlet is not None:
             await outlet.close()
         if threads is not None:
             threads.shutdown(wait=False, cancel_futures=True)
     return OK
+
+
+def _sink(url: str) -> Sink:
+    from ..http.client import Pool  # a tenth of what we import: only for functions that emit
+    from .sink import Sink
+
+    return Sink(url, Pool())
 
 
 def _surroundings(settings: Settings, env: Mapping[str, str], logger: Logger, lifecycle: Lifecycle) -> Surroundings:

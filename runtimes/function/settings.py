@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+import msgspec
 
 from funcs.errors import Invalid
 from funcs.sdk.logger import LEVELS
@@ -91,8 +92,8 @@ def _level(env: Mapping[str, str]) -> int:
 def _config(env: Mapping[str, str]) -> Mapping[str, Any]:
     text = env.get("FUNCS_CONFIG", "")
     try:
-        value = json.loads(text) if text else {}
-    except ValueError as error:
+        value = msgspec.json.decode(text) if text else {}
+    except msgspec.DecodeError as error:
         raise Invalid(f"FUNCS_CONFIG is not JSON: {error}", reason="InvalidEnvironment") from None
     if not isinstance(value, dict):
         raise Invalid("FUNCS_CONFIG is not a JSON object", reason="InvalidEnvironment")

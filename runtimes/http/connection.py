@@ -39,6 +39,7 @@ class Connection(Receiver, asyncio.Protocol):
         "_server",
         "_since",
         "_started",
+        "_unsent",
         "_writable",
         "transport",
     )
@@ -51,6 +52,7 @@ class Connection(Receiver, asyncio.Protocol):
         self._answering = False  # the head of the current answer is decided
         self._head = b""  # of a streamed answer, waiting a turn for the first piece
         self._runner: Runner | None = None
+        self._unsent = b""  # answers that go out at the end of the loop's turn
         self._held: list[bytes] = []  # received while an exchange was under way
         self._writable: asyncio.Future[None] | None = None
         self._reading = True
@@ -97,6 +99,7 @@ class Connection(Receiver, asyncio.Protocol):
         self._server.closed(self)
         self._parser = None  # which refers to us
         self.transport = None
+        self._unsent = b""
         self.ready.clear()
         self._held.clear()
         self.resume_writing()
@@ -178,9 +181,9 @@ class Connection(Receiver, asyncio.Protocol):
             self._answer_in_general(request, response, runner)
 
     def _answer_at_once(self, request: Request, response: Response) -> bool:
-        """The answer that most are, in one write: small, of a known status and checked headers, on a connection that
-        stays. Whether it was one; if not, nothing is done."""
-        body, lines, server, transport = response.body, response.headers, self._server, self.transport
+        """The answer that most are, posted as one piece: small, of a known status and checked headers, on a connection
+        that stays. Whether it was one; if not, nothing is done."""
+        body, lines, server = response.body, response.headers, self._server
         start = server.starts.get(response.status)
         if (
             start is None
@@ -194,10 +197,19 @@ class Connection(Receiver, asyncio.Protocol):
             or self.expects
             or server.draining
             or lines.find(b"date:") >= 0
-            or transport is None
         ):
             return False
-        transport.write(b"%b%bcontent-length: %d\r\n\r\n%b" % (start, lines, len(body), body))
+        if response.status == 204:
+            data = b"%b%b\r\n" % (start, lines)
+        else:
+            data = b"%b%bcontent-length: %d\r\n\r\n%b" % (start, lines, len(body), body)
+        if self._unsent:
+            self._unsent += data
+            if len(self._unsent) > ONE_WRITE:
+                self.send()
+        else:
+            self._unsent = data
+            server.post(self)
         if self._looping and self.incoming is None:  # `_finish`, where it has nothing more to do
             self._current = None
             self._since = server.now
@@ -206,7 +218,14 @@ class Connection(Receiver, asyncio.Protocol):
             self._finish()
         return True
 
+    def send(self) -> None:
+        """Give the transport what is posted, before anything else that it is given."""
+        data, self._unsent = self._unsent, b""
+        if data and self.transport is not None:
+            self.transport.write(data)
+
     def _answer_in_general(self, request: Request, response: Response, runner: Runner | None) -> None:
+        self.send()
         try:
             lines = response.headers
             if type(lines) is not Block:
@@ -329,6 +348,7 @@ class Connection(Receiver, asyncio.Protocol):
         if self.transport is None:
             return
         if not request.keep_alive:
+            self.send()
             self.expects = False
             if self.incoming is request or self._held:
                 self._linger()
@@ -353,6 +373,7 @@ class Connection(Receiver, asyncio.Protocol):
     def _refuse(self, response: Response) -> None:
         """Answer what never became a request, and close."""
         self._server.counters.refused += 1
+        self.send()
         if self.transport is not None:
             lines, body = block(response.headers), cast(bytes, response.body)
             ending = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
@@ -379,10 +400,12 @@ class Connection(Receiver, asyncio.Protocol):
 
     def drain(self) -> None:
         """Close once nothing is in flight."""
+        self.send()
         if self._current is None and not self.ready and self.incoming is None and self.transport is not None:
             self.transport.close()
 
     def abort(self) -> None:
+        self._unsent = b""
         if self.transport is not None:
             self.transport.abort()
 
@@ -429,6 +452,7 @@ class Connection(Receiver, asyncio.Protocol):
 
     def _linger(self) -> None:
         """Say no more, and drop what still comes for a while."""
+        self.send()
         self._lingering = True
         self._since = self._server.now
         if self.transport is not None:
@@ -442,6 +466,7 @@ class Connection(Receiver, asyncio.Protocol):
         self._since = self._server.now
         if self.expects and self.transport is not None:
             self.expects = False
+            self.send()
             self.transport.write(CONTINUE)
 
     def pause_body(self) -> None:

@@ -29,6 +29,8 @@ from .settings import Limits
 
 Failure: TypeAlias = Callable[[Request, BaseException], Response]
 
+TOGETHER = 32  # answers that leave at once, at most
+
 _log = logging.getLogger("funcs.http")
 
 
@@ -92,7 +94,8 @@ class Server:
         self.now = loop.time()
         self.date = b""
         self.starts: dict[int, bytes] = {}
-        """Status line and date of the statuses that come with a body, until the next tick."""
+        """Status line and date of ordinary answers, until the next tick."""
+        self._posted: list[Connection] = []
         self.listener: asyncio.Server | None = None
         self._wall = wall
         self._ticking: asyncio.TimerHandle | None = None
@@ -151,6 +154,24 @@ class Server:
         if self._empty is not None and not self.connections and not self._empty.done():
             self._empty.set_result(None)
 
+    def post(self, connection: Connection) -> None:
+        """Have it send at the end of the loop's turn, or when enough others have posted too.
+
+        Answers that leave together wake a client of several of them once; waking it for each can cost as much as the
+        rest of the exchange.
+        """
+        posted = self._posted
+        if not posted:
+            self.loop.call_soon(self._send)
+        posted.append(connection)
+        if len(posted) >= TOGETHER:
+            self._send()
+
+    def _send(self) -> None:
+        posted, self._posted = self._posted, []
+        for connection in posted:
+            connection.send()
+
     def expired(self) -> Timeout:
         return Timeout(f"no answer within {self.limits.answer_timeout} s")
 
@@ -168,9 +189,7 @@ class Server:
             self._tick()
 
 
-_ORDINARY = {
-    status: line for status, line in headers.STATUS_LINES.items() if status >= 200 and status not in headers.BODILESS
-}
+_ORDINARY = {status: line for status, line in headers.STATUS_LINES.items() if status >= 200 and status != 304}
 
 
 def _period(limits: Limits) -> float:

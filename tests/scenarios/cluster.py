@@ -151,7 +151,7 @@ class Cluster:
         """The process that a part, or the supervisor, is now."""
         state = supervisor.read_state(self.places)
         assert state is not None, "the cluster is not up"
-        return state.supervisor if part == "supervisor" else state.parts[part]
+        return state.supervisor if part == "supervisor" else state.parts.get(part, Pid(0, ""))
 
     def lives(self, part: str) -> bool:
         state = supervisor.read_state(self.places)

@@ -10,15 +10,14 @@ from collections.abc import Sequence
 from functools import partial
 
 from funcs.api import core, meta
-from funcs.api.admission import Request, Rules
 from funcs.api.catalog import KINDS
+from funcs.api.core_rules import NAMESPACE_FINALIZER
 from funcs.api.kinds import Kind
 from funcs.api.meta import Key, Object
 from funcs.control.client import Client, Selection, WriteOptions
 from funcs.control.controller import Cache, Controller, LookAgain, Watch
 from funcs.errors import AlreadyExists, NotFound
 
-FINALIZER = "kubernetes"
 ROOT_CA = "kube-root-ca.crt"
 _WRITE = WriteOptions(manager="namespace-controller")
 _NAMESPACED = tuple(kind for kind in KINDS if kind.namespaced)
@@ -66,7 +65,7 @@ class Namespaces:
             await self._delete(kind, obj)
         if left:
             return LookAgain(1.0)  # objects with finalizers end in their own time; their events come sooner
-        remaining = [found for found in meta.finalizers(namespace) if found != FINALIZER]
+        remaining = [found for found in meta.finalizers(namespace) if found != NAMESPACE_FINALIZER]
         if remaining != meta.finalizers(namespace):
             await self._client.patch(core.NAMESPACE, name, {"metadata": {"finalizers": remaining}}, options=_WRITE)
         return None
@@ -91,19 +90,6 @@ def next_to_go(left: Sequence[tuple[Kind, Object]]) -> list[tuple[Kind, Object]]
     """What nobody controls goes first and takes with it what it controls, so that no controller replaces what goes."""
     staying = [(kind, obj) for kind, obj in left if not meta.is_deleting(obj)]
     return [(kind, obj) for kind, obj in staying if meta.controller(obj) is None] or staying
-
-
-def finalized(rules: Rules) -> Rules:
-    """The rules of Namespaces, with our finalizer put on each new one: what is inside goes before it does."""
-
-    def default(request: Request) -> None:
-        rules.default(request)
-        if request.operation == "CREATE":
-            finalizers = request.object.setdefault("metadata", {}).setdefault("finalizers", [])
-            if FINALIZER not in finalizers:
-                finalizers.append(FINALIZER)
-
-    return Rules(default=default, validate=rules.validate, warn=rules.warn)
 
 
 def births(namespace: str, root_ca: str) -> tuple[tuple[Kind, Object], ...]:
