@@ -31,6 +31,8 @@ class Request(msgspec.Struct, eq=False):
     target: bytes
     headers: list[tuple[bytes, bytes]]
     keep_alive: bool = True
+    plain: bool = False
+    """HTTP/1.1 on a connection that stays, without an expectation or an upgrade, and no HEAD."""
     version: str = "1.1"
     upgrade: bool = False
     on_disconnect: Callable[[], None] | None = None

@@ -120,6 +120,7 @@ class Receiver:
                 else:
                     plain = False
                     self._watched(request, name, value)
+        request.plain = plain and request.method != b"HEAD"
         if not plain or hosts != 1 or len(headers) > self.limits.fields or self._unparsed > self.limits.head:
             self._examine(request, hosts)
         self._unparsed = 0
