@@ -17,10 +17,12 @@ setup: $(STAMP) ## Make the virtual environment
 $(STAMP): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is missing. On Debian: apt-get install python3 python3-venv" >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "make: $(PYTHON) has no venv. On Debian: apt-get install python3-venv" >&2; exit 1; }
-	@command -v git >/dev/null || { echo "make: git is missing. On Debian: apt-get install git" >&2; exit 1; }
+	@for tool in git curl; do command -v $$tool >/dev/null || { \
+		echo "make: $$tool is missing. On Debian: apt-get install $$tool" >&2; exit 1; }; done
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
+	$(BIN)/python -m compileall -q funcs runtimes pipelines
 	@touch $(STAMP)
 
 tools: ## On Debian or Ubuntu as root: install crun, so that pods are containers
@@ -38,7 +40,8 @@ lint: $(STAMP) ## Formatting, lint, types, import contracts
 test: $(STAMP) ## Lint, then every test
 	@bash .ci/tools test
 	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --cov --cov-report=
+	@echo "coverage of this process's lines and branches: $$($(BIN)/coverage report --format=total) %"
 
 bench: $(STAMP) ## The budgets, as ratios with peers of the same run
 	@bash .ci/tools bench

@@ -11,7 +11,7 @@ import sys
 
 from .harness import Bench, Row, Skipped
 
-MODULES = ("function", "gateway")
+MODULES = ("function", "gateway", "broker", "cold_start")
 
 
 def main(names: list[str]) -> int:

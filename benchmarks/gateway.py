@@ -1,9 +1,9 @@
 """The gateway's hop against nginx and against Go's httputil.ReverseProxy.
 
 Each proxy has one core to itself and stands before the same nginx that answers `return 200`. What a hop costs is the
-processor time of the proxy alone, for each request: its inverse is the rate per core, and is compared whatever else the
-other core was busy with. Ours is the shipped gateway (`gateway_process.py`), with limits, metrics, breaker and timeouts
-on; nginx is a reverse proxy that keeps its connections and tells the pod as much about who asked as ours does.
+processor time of the proxy alone for each request, the inverse of its rate per core: comparable however busy the other
+core is. Ours is the shipped gateway (`gateway_process.py`), limits, metrics, breaker, timeouts on; nginx is a reverse
+proxy that keeps its connections, and tells the pod as much about who asked as ours does.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from .harness import ROOT, Bench, Contestant, Load, Row, Skipped, free_port, throughput
+from .harness import ROOT, Bench, Contestant, Load, Row, Skipped, free_port
 
 PEERS = Path(__file__).parent / "peers"
 HOST = "hello.default.localhost"
@@ -51,11 +51,16 @@ async def rows(bench: Bench) -> list[Row]:
     backend = nginx(bench, "gateway backend", BACKEND)
     with bench.running(backend, bench.cores[1]):
         figures = bench.measure(proxies(bench, backend.port), Load(host=HOST))
-    peers = (("nginx proxy", "nginx", 0.8), ("go proxy", "Go ReverseProxy", 2.0))
-    ours = figures["funcs gateway"]
-    return [
-        throughput("gateway hop", peer, ours, figures[name], budget) for name, peer, budget in peers if name in figures
-    ]
+    ours, found = figures["funcs gateway"], []
+    for name, peer, budget in (("nginx proxy", "nginx", 0.8), ("go proxy", "Go ReverseProxy", 2.0)):
+        if name not in figures:
+            continue
+        cost, rate = figures[name].cost, figures[name].rate
+        found += [
+            Row(name="gateway hop", peer=peer, ours=ours.cost, theirs=cost, unit="µs CPU", budget=budget, less_is=True),
+            Row(name="gateway hop", peer=peer, ours=ours.rate, theirs=rate),
+        ]
+    return found
 
 
 def proxies(bench: Bench, backend: int) -> list[Contestant]:

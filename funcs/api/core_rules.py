@@ -37,11 +37,16 @@ def _section(obj: Object, name: str) -> Object:
     return found if isinstance(found, dict) else {}
 
 
+NAMESPACE_FINALIZER = "kubernetes"  # dropped by the namespace controller when nothing is left inside
+
+
 def _default_namespace(request: Request) -> None:
     name = meta.name(request.object)
     labels = _section(_section(request.object, "metadata"), "labels")
     labels["kubernetes.io/metadata.name"] = name
     _section(request.object, "status").setdefault("phase", "Active")
+    if not meta.is_deleting(request.object) and NAMESPACE_FINALIZER not in meta.finalizers(request.object):
+        request.object["metadata"]["finalizers"] = [*meta.finalizers(request.object), NAMESPACE_FINALIZER]
 
 
 def _default_pod(request: Request) -> None:

@@ -17,7 +17,7 @@ import msgspec
 
 from funcs.errors import FieldError
 
-from .names import is_dns_1035, is_dns_label
+from .names import is_dns_1035, is_dns_label, is_dns_subdomain
 
 SPEC_VERSION = "0.36.0"
 LONGEST_NAME = 50  # so that the names made from it (`<name>-00001-deployment`) stay whole
@@ -26,6 +26,8 @@ DEPLOYERS = ("knative", "raw", "keda")
 
 _ENV_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*", re.ASCII)
 _PLACEHOLDER = re.compile(r"\{\{\s*(env|secret|configMap):([-._a-zA-Z0-9]+)(?::([-._a-zA-Z0-9]+))?\s*\}\}", re.ASCII)
+_QUALIFIED = re.compile(r"[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?", re.ASCII)
+_ATTRIBUTE = re.compile(r"[a-z][a-z0-9]*", re.ASCII)
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?", re.ASCII)
 
 
@@ -223,6 +225,8 @@ def validate(function: Function) -> list[FieldError]:
         *_pairs(function.envs, "run.envs"),
         *_build_envs(function.build.build_envs or []),
         *_labels(function.deploy.labels or []),
+        *_annotations(function.deploy.annotations or {}),
+        *_subscriptions(function.subscriptions),
         *_volumes(function.run.volumes or []),
         *_scale(function.scale),
         *_resources(function.resources),
@@ -292,6 +296,23 @@ def _labels(labels: list[Pair]) -> Iterator[FieldError]:
             yield FieldError("a label needs a key", f"deploy.labels[{index}].key")
         if value is None or value.source not in ("text", "env"):
             yield FieldError("a label's value is text or {{ env:NAME }}", f"deploy.labels[{index}].value")
+
+
+def _annotations(annotations: dict[str, str]) -> Iterator[FieldError]:
+    for name in annotations:
+        prefix, _, last = name.rpartition("/")
+        if not _QUALIFIED.fullmatch(last) or (prefix and not is_dns_subdomain(prefix)):
+            yield FieldError(f"{name!r} is not an annotation's name", "deploy.annotations")
+
+
+def _subscriptions(subscriptions: list[Subscription]) -> Iterator[FieldError]:
+    for place, found in ((f"deploy.subscriptions[{index}]", one) for index, one in enumerate(subscriptions)):
+        if not is_dns_subdomain(found.source):
+            yield FieldError(f"{found.source!r} is not a Broker's name", f"{place}.source")
+        for name in found.filters or {}:
+            if not _ATTRIBUTE.fullmatch(name):
+                problem = f"{name!r} is not an attribute: lower-case letters and digits only"
+                yield FieldError(problem, f"{place}.filters")
 
 
 def _volumes(volumes: list[Volume]) -> Iterator[FieldError]:

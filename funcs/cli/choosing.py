@@ -14,5 +14,5 @@ def chosen(name: str, namespace: str, directory: Path = Path()) -> tuple[str, st
         return name, namespace or "default"
     from funcs.project import funcfile
 
-    function = funcfile.read(directory).function
+    function = funcfile.read(directory.absolute()).function
     return function.name, namespace or function.namespace or function.deploy.namespace or "default"

@@ -22,7 +22,9 @@ from .wiring import Wiring, namespace_option, pass_wiring, path_argument, say
 @click.option("--annotation", "annotations", multiple=True, metavar="NAME=VALUE", help="Kept in func.yaml.")
 @click.option("--dry-run", is_flag=True, help="Print the resources; build and change nothing.")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Until the new Revision serves.")
-@click.option("--timeout", type=float, default=120.0, show_default=True, help="Seconds to wait.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), default=120.0, show_default=True, help="Seconds to wait."
+)
 @click.option("--git/--no-git", default=True, show_default=True, help="Make the cluster a git remote, `funcs`.")
 @pass_wiring
 def command(wiring: Wiring, /, path: str, **options: Any) -> None:
@@ -34,9 +36,10 @@ def command(wiring: Wiring, /, path: str, **options: Any) -> None:
     from .shipping import destination
 
     directory = Path(path).absolute()
-    edit(directory, options["envs"], options["annotations"])
     name, namespace = chosen("", options["namespace"], directory)
     image = options["image"]
+    _check(wiring, image, git=options["git"], dry=options["dry_run"])
+    edit(directory, options["envs"], options["annotations"])
     wanted = Deployment(
         directory=directory,
         namespace=namespace,
@@ -46,20 +49,33 @@ def command(wiring: Wiring, /, path: str, **options: Any) -> None:
         seconds=options["timeout"] if options["wait"] else 0.0,
     )
     if options["dry_run"]:
-        if not wanted.image:
-            raise Invalid("--dry-run builds nothing", hint="Name the image by digest: --image REPOSITORY@sha256:…")
         for obj in wanted.resources(wanted.image):
             out.emit(obj, "yaml")
             click.echo("---")
         return
-    if options["git"]:
-        _connect(wiring, directory, namespace, name)
 
     async def work() -> str:
         async with wiring.client() as client:
             return await deploy(client, wanted, say)
 
     click.echo(wiring.run(work))
+    if options["git"]:
+        _connect(wiring, directory, namespace, name)
+
+
+def _check(wiring: Wiring, image: str, *, git: bool, dry: bool) -> None:
+    """What can be known to be missing before anything is written. Raises Invalid, NotFound, Unavailable."""
+    from funcs.deploy import remote
+    from funcs.oci import reference
+
+    if image:
+        reference.parse(image)
+    if dry and "@" not in image:
+        raise Invalid("--dry-run builds nothing", hint="Name the image by digest: --image REPOSITORY@sha256:…")
+    if not dry:
+        wiring.require_up()
+    if git and not dry:
+        remote.check()
 
 
 def _connect(wiring: Wiring, directory: Path, namespace: str, name: str) -> None:

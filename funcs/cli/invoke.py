@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import uuid
 from pathlib import Path
@@ -15,6 +16,8 @@ from .wiring import Wiring, namespace_option, pass_wiring, say
 
 if TYPE_CHECKING:
     from funcs.deploy.invoke import Message
+
+_TOKEN = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 
 
 @click.command("invoke")
@@ -34,7 +37,9 @@ if TYPE_CHECKING:
 @click.option("-i", "--include", is_flag=True, help="Print status and headers too, on standard error.")
 @click.option("--output", type=click.Path(dir_okay=False), help="Write the body to a file.")
 @click.option("--no-fail", is_flag=True, help="End with 0 even when the function answered with an error.")
-@click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True, help="Seconds."
+)
 @pass_wiring
 def command(wiring: Wiring, /, target: str, data: str, **options: object) -> None:
     """Send DATA (text, @FILE or - for standard input) to TARGET: a function's name, a URL, or this directory's."""
@@ -59,12 +64,17 @@ def command(wiring: Wiring, /, target: str, data: str, **options: object) -> Non
         sys.stdout.buffer.write(answer.body + (b"\n" if answer.body and sys.stdout.isatty() else b""))
         sys.stdout.buffer.flush()
     if not answer.ok and not options["no_fail"]:
-        raise FuncsError(f"the function answered {answer.status}", reason="FunctionError", hint="See `funcs logs`.")
+        raise FuncsError(f"the function answered {answer.status}", reason="FunctionError", hint=_where_to_look(target))
+
+
+def _where_to_look(target: str) -> str:
+    named = "" if "://" in target else f" {target}".rstrip()
+    return f"See `funcs logs{named}`."
 
 
 async def _place(wiring: Wiring, target: str, namespace: str) -> tuple[str, tuple[str, int] | None]:
     """The URL, and where to dial for it. Raises NotFound for a function that has no URL yet."""
-    from funcs.api import serving
+    from funcs.deploy.functions import service_of
 
     from .choosing import chosen
 
@@ -72,10 +82,7 @@ async def _place(wiring: Wiring, target: str, namespace: str) -> tuple[str, tupl
         return target, wiring.gateway() if ".localhost" in target else None
     name, place = chosen(target, namespace)
     async with wiring.client() as client:
-        try:
-            service = await client.get(serving.SERVICE, name, place)
-        except NotFound:
-            raise NotFound(f'there is no function "{name}" in "{place}"', hint="See `funcs list -A`.") from None
+        service = await service_of(client, name, place)
     url = (service.get("status") or {}).get("url")
     if not url:
         raise NotFound(f"{name} has no URL yet", hint=f"See `funcs describe {name}`.")
@@ -86,7 +93,7 @@ def _message(data: bytes, options: dict[str, object]) -> Message:
     from funcs.deploy.invoke import Attributes, Message
 
     form = str(options["form"])
-    headers = tuple(_split(text, ":", "--header") for text in options["headers"])  # type: ignore[attr-defined]
+    headers = tuple(_header(text) for text in options["headers"])  # type: ignore[attr-defined]
     attributes = Attributes(
         id=str(options["id_"]) or str(uuid.uuid4()),
         source=str(options["source"]),
@@ -109,6 +116,14 @@ def _split(text: str, sign: str, option: str) -> tuple[str, str]:
     if not found or not name.strip():
         raise Invalid(f"{option} {text!r} is not NAME{sign}VALUE", hint=f"Write it as in {option} name{sign}value.")
     return name.strip(), value.strip()
+
+
+def _header(text: str) -> tuple[str, str]:
+    """RFC 9110 section 5: a name is a token, a value has no control characters."""
+    name, value = _split(text, ":", "--header")
+    if not _TOKEN.fullmatch(name) or not value.isascii() or not value.isprintable():
+        raise Invalid(f"--header {text!r} is not a header", hint="Use printable ASCII, and a name of one word.")
+    return name, value
 
 
 def _read(data: str) -> bytes:

@@ -13,7 +13,7 @@ from .wiring import Wiring, namespace_option, pass_wiring
 @click.argument("name", default="")
 @namespace_option
 @click.option("-f", "--follow", is_flag=True, help="Go on as lines come, from pods that start later too.")
-@click.option("--tail", type=int, default=None, metavar="LINES")
+@click.option("--tail", type=click.IntRange(min=0), default=None, metavar="LINES")
 @pass_wiring
 def command(wiring: Wiring, name: str, namespace: str, follow: bool, tail: int | None) -> None:
     """Print a function's log, of all its pods."""

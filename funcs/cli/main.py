@@ -1,7 +1,7 @@
 """`funcs`: the command line's front door.
 
-Law: a command's module is imported only when it runs, so `funcs --version` costs what it prints; errors of the family
-become one clear message on standard error and an exit code. IO: the terminal.
+Law: a command's module is imported only when it runs, so `funcs --version` costs what it prints. Whatever goes wrong is
+one message on standard error and an exit code; a traceback is shown only with `--debug`. IO: the terminal.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import os
 import signal
 import sys
 from importlib import import_module
+from typing import Any, NoReturn
 
 import click
 
-from funcs.errors import FuncsError
 from funcs.version import __version__
 
 # name → (module, one-line help): the help text is here so that `funcs --help` imports no command
@@ -42,7 +42,25 @@ _HIDDEN = ("git-credential",)
 
 
 class LazyGroup(click.Group):
-    """Finds commands by name in `COMMANDS`; suggests the near miss."""
+    """Finds commands by name in `COMMANDS`; suggests the near miss; ends every run with one message and one code."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        try:
+            sys.exit(super().main(*args, **extra | {"prog_name": "funcs", "standalone_mode": False}))
+        except click.ClickException as error:
+            _refuse(error)
+        except (click.Abort, KeyboardInterrupt):
+            sys.exit(130)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            from .failing import fail
+
+            fail(error, debug=ctx.params["debug"])
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for name in COMMANDS if name not in _HIDDEN]
@@ -63,7 +81,7 @@ class LazyGroup(click.Group):
             from difflib import get_close_matches
 
             near = get_close_matches(args[0], [*COMMANDS, *ALIASES], n=1) if args else []
-            if near:
+            if near and "Did you mean" not in error.message:
                 raise click.UsageError(f"{error.message} Did you mean `{near[0]}`?", ctx) from None
             raise
 
@@ -75,11 +93,16 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="funcs", message="%(prog)s %(version)s")
 @click.option("--cluster", envvar="FUNCS_CLUSTER", default="default", show_default=True, help="The embedded cluster.")
+@click.option("--debug", envvar="FUNCS_DEBUG", is_flag=True, help="Show where in the program an error came from.")
 @click.pass_context
-def cli(ctx: click.Context, cluster: str) -> None:
+def cli(ctx: click.Context, cluster: str, debug: bool) -> None:
     """Serverless on your own machines: functions, builds and events, with nothing else installed."""
-    from funcs.cli.wiring import Wiring
+    from funcs.api.names import is_dns_label
 
+    from .wiring import Wiring
+
+    if not is_dns_label(cluster):
+        raise click.BadParameter(f"{cluster!r} is not lower-case letters, digits and '-'", ctx, param_hint="--cluster")
     ctx.obj = Wiring(cluster=cluster, environ=dict(os.environ))
 
 
@@ -87,24 +110,15 @@ def main() -> None:
     """The console script."""
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `funcs list | head` ends quietly
-    try:
-        sys.exit(cli(standalone_mode=False))
-    except FuncsError as error:
-        fail(error)
-    except click.exceptions.Exit as ended:
-        sys.exit(ended.exit_code)
-    except click.ClickException as error:
+    cli()
+
+
+def _refuse(error: click.ClickException) -> NoReturn:
+    """A wrong command line: what is wrong with it, and where the right ones are told."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
         sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
-
-
-def fail(error: FuncsError) -> None:
-    """Message, causes and hint on standard error; then the exit code of the error's class."""
-    from funcs.cli.exits import exit_code
-
-    click.echo(f"Error: {error.message}", err=True)
-    if error.hint:
-        click.echo(f"  → {error.hint}", err=True)
-    sys.exit(exit_code(error))
+    click.echo(f"Error: {error.format_message()}", err=True)
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    click.echo(f"  → See `{ctx.command_path if ctx else 'funcs'} --help`.", err=True)
+    sys.exit(error.exit_code)

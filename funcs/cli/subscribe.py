@@ -22,7 +22,7 @@ def command(path: str, filters: tuple[str, ...], source: str) -> None:
     from funcs.api.function import Subscription
     from funcs.project import funcfile
 
-    directory = Path(path)
+    directory = Path(path).absolute()
     wanted = Subscription(source=source, filters=dict(_pair(text) for text in filters) or None)
     present = funcfile.read(directory).function.subscriptions
     if wanted in present:

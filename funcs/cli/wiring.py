@@ -40,14 +40,21 @@ class Wiring:
     def gateway(self) -> tuple[str, int]:
         return ("127.0.0.1", self.record.ports.gateway)
 
+    def require_up(self) -> None:
+        """Raises NotFound when there is no cluster, Unavailable when nothing of it runs."""
+        from funcs.platform import supervisor
+
+        record, state = self.record, supervisor.read_state(self.places)
+        # a supervisor may be dead while its parts serve
+        if state is None or not any(pid.alive for pid in (state.supervisor, *state.parts.values())):
+            raise Unavailable(f'the cluster "{record.name}" is not up', hint="Run `funcs up`.")
+
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:
         """A Client of the embedded cluster. Raises NotFound, Unavailable."""
         from funcs.kube import HttpClient, from_kubeconfig
 
-        self.record  # noqa: B018  says how to start the cluster when there is none
-        if not self.places.kubeconfig.exists():
-            raise Unavailable("the cluster has never been up", hint="Run `funcs up`.")
+        self.require_up()
         client = HttpClient(await from_kubeconfig(self.places.kubeconfig))
         try:
             yield client
@@ -64,8 +71,22 @@ class Wiring:
 
 
 pass_wiring = click.make_pass_decorator(Wiring)
+
+
+def _namespace(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    from funcs.api.names import is_dns_label
+
+    if value and not is_dns_label(value):
+        raise click.BadParameter(f"{value!r} is not a namespace's name: lower-case letters, digits and '-'.")
+    return value
+
+
 namespace_option = click.option(
-    "-n", "--namespace", default="", help="The namespace; the function's own, or `default`, if not given."
+    "-n",
+    "--namespace",
+    default="",
+    callback=_namespace,
+    help="The namespace; the function's own, or `default`, if not given.",
 )
 output_option = click.option(
     "-o", "--output", "output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True

@@ -73,8 +73,8 @@ async def _failed_for_good(client: Client, service: Object) -> bool:
 async def _cause(client: Client, service: Object) -> str:
     ready = conditions.find(service, "Ready")
     text = f"{ready.reason}: {ready.message}" if ready and ready.message else "no condition says why"
-    log = await _last_words(client, service)
-    return f"{text}\n{log}" if log else text
+    said = (await _last_words(client, service)).splitlines()
+    return "\n".join([text, *(line for line in said if line.strip() not in text)])
 
 
 async def _last_words(client: Client, service: Object, lines: int = 20) -> str:

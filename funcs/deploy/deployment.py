@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from funcs.api import meta
+from funcs.api import core, meta
 from funcs.api.meta import Objects
 from funcs.control.client import Client
 from funcs.control.clock import SystemClock
+from funcs.errors import NotFound
 from funcs.project import funcfile
 
 from .apply import Report, apply, wait_ready
@@ -47,6 +48,7 @@ async def deploy(client: Client, wanted: Deployment, report: Report) -> str:
     clock = SystemClock()
     # What is wrong with the file is said before anything is built.
     wanted.plan(wanted.image or f"{wanted.destination.image}@sha256:{'0' * 64}")
+    await _check_namespace(client, wanted.namespace)
     image = wanted.image
     if not image:
         started = clock.monotonic()
@@ -59,3 +61,12 @@ async def deploy(client: Client, wanted: Deployment, report: Report) -> str:
         revision = meta.status(service).get("latestReadyRevisionName", "")
         report(f"ready in {clock.monotonic() - started:.1f} s: {revision}")
     return str(meta.status(service).get("url") or "")
+
+
+async def _check_namespace(client: Client, name: str) -> None:
+    try:
+        await client.get(core.NAMESPACE, name)
+    except NotFound:
+        raise NotFound(
+            f'there is no namespace "{name}"', hint=f"Make it with `kubectl create namespace {name}`."
+        ) from None

@@ -28,10 +28,7 @@ async def summaries(client: Client, namespace: str | None) -> list[dict[str, Any
 
 async def description(client: Client, name: str, namespace: str) -> dict[str, Any]:
     """A summary with image, revision, traffic, subscriptions and conditions. Raises NotFound."""
-    try:
-        service = await client.get(serving.SERVICE, name, namespace)
-    except NotFound:
-        raise NotFound(f'there is no function "{name}" in "{namespace}"', hint="See `funcs list`.") from None
+    service = await service_of(client, name, namespace)
     inside = Selection(namespace=namespace, labels=f"{_SERVICE_LABEL}={name}")
     pods = (await client.list(core.POD, inside)).items
     triggers = (await client.list(eventing.TRIGGER, Selection(namespace=namespace))).items
@@ -46,6 +43,14 @@ async def description(client: Client, name: str, namespace: str) -> dict[str, An
         "conditions": status.get("conditions") or [],
         "pods": [meta.name(pod) for pod in pods],
     }
+
+
+async def service_of(client: Client, name: str, namespace: str) -> Object:
+    """A function's Service. Raises NotFound."""
+    try:
+        return await client.get(serving.SERVICE, name, namespace)
+    except NotFound:
+        raise NotFound(f'there is no function "{name}" in "{namespace}"', hint="See `funcs list -A`.") from None
 
 
 def _summary(service: Object, replicas: int) -> dict[str, Any]:

@@ -14,13 +14,16 @@ from funcs.api.meta import Object
 from funcs.control.client import Client, EventType, LogOptions, Selection
 from funcs.errors import BadRequest, NotFound
 
+from .functions import service_of
+
 _QUEUED = 1024
 
 
 async def stream(
     client: Client, name: str, namespace: str, *, follow: bool = False, tail: int | None = None
 ) -> AsyncIterator[bytes]:
-    """Chunks of whole lines; ends when every pod's log has, or never when following."""
+    """Chunks of whole lines; ends when every pod's log has, or never when following. Raises NotFound."""
+    await service_of(client, name, namespace)
     selection = Selection(namespace=namespace, labels=f"serving.knative.dev/service={name}")
     options = LogOptions(follow=follow, tail_lines=tail)
     if not follow:

@@ -42,7 +42,8 @@ class Plan:
 
 
 def plan(function: Function, target: Target) -> Plan:
-    """Raises Invalid when an environment variable that the file names is not set."""
+    """Raises Invalid for a deployer that is not here, or an environment variable that is named and not set."""
+    _check_deployer(function)
     return Plan(
         _service(function, target),
         [_trigger(function, subscription, target.namespace) for subscription in function.subscriptions],
@@ -52,6 +53,13 @@ def plan(function: Function, target: Target) -> Plan:
 def labels_of(function: Function, environ: Mapping[str, str]) -> dict[str, str]:
     given = {str(pair.key): _text(pair, "deploy.labels", environ) for pair in function.deploy.labels or []}
     return given | {NAME_LABEL: function.name, RUNTIME_LABEL: function.runtime}
+
+
+def _check_deployer(function: Function) -> None:
+    for name in (function.deployer, function.deploy.deployer):
+        if name not in (None, "", "knative"):
+            hint = "Set `deployer: knative`, or leave it out."
+            raise Invalid(f"the deployer {name!r} is not here, only knative", hint=hint)
 
 
 def _service(function: Function, target: Target) -> Object:

@@ -6,6 +6,7 @@ written into it. IO: runs git.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +30,16 @@ class Repository:
         return f"{self.base}/{self.namespace}/{self.name}.git"
 
 
+def check() -> None:
+    """Raises Unavailable without git, before anything is done."""
+    if shutil.which("git") is None:
+        raise Unavailable("git is not installed", hint="Install git, or deploy with --no-git.")
+
+
 def connect(directory: Path, repository: Repository) -> bool:
     """Set the remote; make the repository and a first commit if there is none. True if it was made.
 
-    Raises Unavailable without git.
+    Raises FuncsError with what git says.
     """
     made = not (directory / ".git").exists() and not _inside_repository(directory)
     if made:
@@ -66,10 +73,7 @@ def _works(directory: Path, *argv: str) -> bool:
 
 
 def _git(directory: Path, *argv: str) -> str:
-    try:
-        done = subprocess.run(["git", *argv], cwd=directory, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        raise Unavailable("git is not installed", hint="Install git, or deploy with --no-git.") from None
+    done = subprocess.run(["git", *argv], cwd=directory, capture_output=True, text=True, check=False)
     if done.returncode:
         raise FuncsError(f"`git {' '.join(argv)}` in {directory} failed: {done.stderr.strip()}", reason="GitFailed")
     return done.stdout

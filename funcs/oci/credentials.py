@@ -71,8 +71,9 @@ class Credentials:
 
     def find(self, registry: str, repository: str = "") -> Credential | None:
         """None is to go unnamed. Raises Invalid for a broken file, Unauthorized for a broken helper."""
-        if registry in self._given:
-            return self._given[registry]
+        for key in _keys(registry, repository):
+            if key in self._given:
+                return self._given[key]
         for path in self._files:
             found = self._in_file(path, registry, repository)
             if found is not None:
@@ -96,6 +97,16 @@ class Credentials:
             if found is not None:
                 return found
         return None
+
+
+def from_document(data: bytes, what: str) -> dict[str, Credential]:
+    """The `auths` of a docker configuration, by their keys. Helpers it names are not run. Raises Invalid."""
+    try:
+        entries = msgspec.json.decode(data, type=_File).auths
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise Invalid(f"{what} cannot be read: {error}") from error
+    found = {key: _from_entry(entry, what) for key, entry in entries.items()}
+    return {key: credential for key, credential in found.items() if credential is not None}
 
 
 def default_files(environ: Mapping[str, str], home: Path) -> list[Path]:
@@ -122,7 +133,7 @@ def _plain_key(registry: str) -> str:
     return _HUB_KEY if registry == DOCKER_HUB else registry
 
 
-def _from_entry(entry: _Entry, path: Path) -> Credential | None:
+def _from_entry(entry: _Entry, path: Path | str) -> Credential | None:
     if entry.identity_token:
         return Credential(identity_token=entry.identity_token)
     if entry.registry_token:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +45,10 @@ from runtimes.serving.settings import ServingSettings
 from . import credentials
 from .duty import Duty
 from .first import OPTIONS, first_objects
+from .guardian import guard
+from .handing import offering
 from .hub import Hub
+from .supervisor import SOCKETS
 
 RULES = {**STRUCTURAL_RULES, **LANGUAGE_RULES}
 _EXPIRY = 300.0  # seconds between two looks for core Events that have had their time
@@ -58,6 +61,7 @@ async def run(duty: Duty) -> None:
     tokens = credentials.ensure(duty.places)
     signing = TokenKey(keys.token_key())
     async with AsyncExitStack() as stack:
+        stack.enter_context(offering(duty.places.run / SOCKETS, duty.sockets | duty.kept))
         store = await _store(duty, clock, informers, TokenIssuer(signing, clock, RandomIds()))
         stack.push_async_callback(store.close)
         await bootstrap(store, KINDS, VIEWS, clock.now())
@@ -77,9 +81,10 @@ async def run(duty: Duty) -> None:
         await stack.enter_async_context(_serving(api, duty, keys))
         await stack.enter_async_context(hub.serving())
         await stack.enter_async_context(StatsListener(str(duty.places.run / "autoscaler.sock"), autoscaler))
-        await stack.enter_async_context(_expiring(store, clock))
+        await stack.enter_async_context(_in_background(_expire(store, clock), "event expiry"))
         for obj in first_objects():
             await store.apply(kind_of(obj), obj, OPTIONS)
+        await stack.enter_async_context(_in_background(guard(duty, clock), "guardian"))
         duty.ready()
         await _first_of(duty.stop.wait(), loop.wait())
 
@@ -124,22 +129,20 @@ class _ConfigMaps:
 @asynccontextmanager
 async def _serving(api: ApiServer, duty: Duty, keys: Pki) -> AsyncIterator[None]:
     tls = Tls(keys.server, keys.server_key)
-    task = asyncio.create_task(serve(api, duty.sockets["api"], tls, closing=api.close), name="api server")
-    try:
+    async with _in_background(serve(api, duty.sockets["api"], tls, closing=api.close), "api server"):
         yield
-    finally:
-        task.cancel()
-        await asyncio.wait((task,))
+
+
+async def _expire(store: StoreClient, clock: Clock) -> None:
+    while True:
+        await store.expire_events(core.EVENT)
+        await clock.sleep(_EXPIRY)
 
 
 @asynccontextmanager
-async def _expiring(store: StoreClient, clock: Clock) -> AsyncIterator[None]:
-    async def expire() -> None:
-        while True:
-            await store.expire_events(core.EVENT)
-            await clock.sleep(_EXPIRY)
-
-    task = asyncio.create_task(expire(), name="event expiry")
+async def _in_background(work: Coroutine[None, None, None], name: str) -> AsyncIterator[None]:
+    """Work that ends with the block."""
+    task = asyncio.create_task(work, name=name)
     try:
         yield
     finally:

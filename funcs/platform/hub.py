@@ -19,10 +19,11 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from funcs.api import core
+from funcs.api.catalog import KINDS
 from funcs.control.client import Client
 from funcs.control.clock import Clock
 from funcs.control.controller import Cache, Controller
-from funcs.errors import NotFound
+from funcs.errors import FuncsError, NotFound
 from funcs.oci import reference
 from funcs.oci.credentials import Credentials as RegistryCredentials
 from funcs.oci.layout import Layout
@@ -30,6 +31,7 @@ from funcs.oci.registry import Delays, connect
 from pipelines.builders.host.tools import TAG, TOOLS_REPOSITORY
 from pipelines.builders.push import TOKEN_VARIABLE
 from runtimes.cluster.api.server import serve
+from runtimes.cluster.collection import KEPT, collect
 from runtimes.cluster.registry.access import by_token
 from runtimes.cluster.registry.server import RegistryServer
 from runtimes.cluster.registry.uploads import Uploads, UploadSettings
@@ -41,6 +43,7 @@ from .first import OPTIONS
 from .pushes import Pushes
 
 log = logging.getLogger(__name__)
+_FIRST_COLLECTION = 60.0
 
 
 class Hub:
@@ -60,7 +63,7 @@ class Hub:
             return image
         if wanted.registry == self._duty.record.registry:
             found = await asyncio.to_thread(self._layout.resolve, wanted.repository, wanted.locator)
-            if found is None:
+            if found is None or not await asyncio.to_thread(self._layout.renew, found.digest):
                 raise NotFound(f"{image} is not in the registry", reason="ManifestUnknown")
             return f"{wanted.name}@{found.digest}"
         delays = Delays(self._clock.sleep, secrets.SystemRandom().random)
@@ -83,6 +86,7 @@ class Hub:
         tasks = (
             asyncio.create_task(serve(app, self._duty.sockets["hub"]), name="hub"),
             asyncio.create_task(self._make_tools(), name="tools image"),
+            asyncio.create_task(self._collect_images(), name="image collection"),
         )
         try:
             async with self._pushes.serving():
@@ -96,17 +100,32 @@ class Hub:
     def _routes(self) -> Sequence[BaseRoute]:
         return [*self._registry.routes(), *self._pushes.routes()]
 
+    async def _collect_images(self) -> None:
+        """Soon after the start, for clusters that are never up for long, and then every hour."""
+        wait = _FIRST_COLLECTION
+        while True:
+            await self._clock.sleep(wait)
+            wait = KEPT
+            try:
+                removed = await collect(self._client, KINDS, self._layout, self._clock.now())
+            except (FuncsError, OSError) as error:
+                log.warning("image collection: %s", error)
+            else:
+                log.info("image collection: %d blobs removed", len(removed))
+
     async def _make_tools(self) -> None:
         """Make the tools image, or find that it is made; then say so. A failure is logged and ends builds, no more."""
         record = self._duty.record
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "funcs.platform.tools", f"--registry={record.registry}", f"--cache={self._cache}",
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE,  # its end tells the child that we are gone
             stdout=asyncio.subprocess.PIPE,
             env=os.environ | {TOKEN_VARIABLE: self._tokens.builder},
         )  # fmt: skip
         try:
-            printed, _ = await process.communicate()
+            assert process.stdout is not None
+            printed = await process.stdout.read()
+            await process.wait()
         except asyncio.CancelledError:
             process.terminate()
             await process.wait()

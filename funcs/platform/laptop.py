@@ -13,12 +13,13 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from funcs.errors import AlreadyExists, Conflict, FuncsError, Timeout, Unavailable
+from funcs.errors import AlreadyExists, Conflict, FuncsError, Invalid, Terminal, Timeout, Unavailable
 from runtimes.cluster.node.cleanup import stop_all
 
 from . import supervisor
@@ -28,6 +29,7 @@ from .prepare import prepare
 _UP_DEADLINE = 60.0
 _DOWN_DEADLINE = 60.0
 _POD_GRACE = 5.0
+_BY_CODE: dict[int, type[FuncsError]] = {kind.code: kind for kind in (Conflict, Invalid, Unavailable, Timeout)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,23 +88,49 @@ def launch(places: Places, deadline: float) -> None:
 
 def down(places: Places, *, purge: bool = False) -> bool:
     """Stop everything; with `purge` remove the state too. False if nothing ran."""
-    state = supervisor.read_state(places)
-    ran = False
-    if state is not None:
-        ran = state.supervisor.signal(signal.SIGTERM)
-        if ran and not state.supervisor.wait(_DOWN_DEADLINE):
-            raise Timeout(f"the supervisor, process {state.supervisor.number}, did not end", hint="See its log.")
-        for pid in state.parts.values():  # of a supervisor that had died
-            if pid.signal(signal.SIGTERM):
-                ran = True
-                if not pid.wait(_DOWN_DEADLINE):
-                    pid.signal(signal.SIGKILL)
-        (places.run / "supervisor.json").unlink(missing_ok=True)
-    stop_all(places.root, _POD_GRACE)
+    if not places.run.exists():
+        return False
+    ran, held = _stop_supervisors(places)
+    try:
+        ran = _stop_parts(places) or ran
+        stop_all(places.root, _POD_GRACE)
+    finally:
+        os.close(held)
     if purge:
         shutil.rmtree(places.root, ignore_errors=False)
     if places.run.exists() and places.run.parent != places.root:
         shutil.rmtree(places.run)
+    return ran
+
+
+def _stop_supervisors(places: Places) -> tuple[bool, int]:
+    """Whether one ran, and the lock, so that the control part cannot have another started meanwhile."""
+    ran = False
+    deadline = time.monotonic() + _DOWN_DEADLINE
+    while True:
+        state = supervisor.read_state(places)
+        if state is not None and state.supervisor.signal(signal.SIGTERM):
+            ran = True
+            if not state.supervisor.wait(_DOWN_DEADLINE):
+                raise Timeout(f"the supervisor, process {state.supervisor.number}, did not end", hint="See its log.")
+        try:
+            return ran, supervisor.lock(places)
+        except Unavailable:  # one that has just been started, and has not yet said so
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def _stop_parts(places: Places) -> bool:
+    """The parts of a supervisor that had died. Whether there were any."""
+    state = supervisor.read_state(places)
+    ran = False
+    for pid in state.parts.values() if state is not None else ():
+        if pid.signal(signal.SIGTERM):
+            ran = True
+            if not pid.wait(_DOWN_DEADLINE):
+                pid.signal(signal.SIGKILL)
+    (places.run / "supervisor.json").unlink(missing_ok=True)
     return ran
 
 
@@ -141,16 +169,24 @@ def _heed(places: Places, process: subprocess.Popen[bytes], reading: int, deadli
     if line == "ready":
         return
     if line.startswith("failed "):
-        name = line.removeprefix("failed ")
-        raise Unavailable(
-            f"{name} does not start:\n{_tail(places.logs / f'{name}.log')}",
-            reason="PartFailed",
-            hint=f"The whole log is in {places.logs / f'{name}.log'}.",
-        )
+        raise _part_failed(places, *line.split(" ", 2)[1:])
     if line:
-        trouble = msgspec.json.decode(line)
-        raise Conflict(trouble["error"], reason=trouble["reason"], hint=trouble["hint"])
+        raise _told(line)
     raise Unavailable(f"the supervisor ended at once (code {process.wait()}):\n{_tail(places.logs / 'supervisor.log')}")
+
+
+def _part_failed(places: Places, name: str, trouble: str = "") -> FuncsError:
+    if trouble:
+        return _told(trouble, f"{name} does not start: ")
+    log = places.logs / f"{name}.log"
+    return Unavailable(f"{name} does not start:\n{_tail(log)}", reason="PartFailed", hint=f"The whole log is in {log}.")
+
+
+def _told(trouble: str, before: str = "") -> FuncsError:
+    """The error that another process has told of."""
+    told = msgspec.json.decode(trouble)
+    kind = _BY_CODE.get(told["code"], Terminal)
+    return kind(before + told["error"], reason=told["reason"], hint=told["hint"])
 
 
 def _tail(path: Path, lines: int = 12) -> str:

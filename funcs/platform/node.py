@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import sys
 from pathlib import Path
 
 from funcs.control.clock import SystemClock
 from funcs.kube import HttpClient, from_kubeconfig
 from funcs.oci.layout import Layout
+from funcs.oci.registry import Delays
 from funcs.version import __version__
 from pipelines.builders.host.interpreter import this_target
 from runtimes.cluster.images import ImageStore
@@ -20,6 +22,7 @@ from runtimes.cluster.node.agent import Node
 from runtimes.cluster.node.detect import detect
 from runtimes.cluster.node.settings import NodeSettings
 from runtimes.cluster.pki import Pki
+from runtimes.cluster.puller import RegistryPuller
 
 from .duty import Duty
 from .places import write_atomically
@@ -42,8 +45,10 @@ async def run(duty: Duty) -> None:
         capacity={"cpu": str(os.cpu_count() or 1), "memory": _memory(), "pods": "250"},
         version=__version__,
     )
-    images = ImageStore(Layout(places.images), this_target().platform, record.registry)
-    node = Node(client, images, found.runtime, settings, SystemClock())
+    clock = SystemClock()
+    puller = RegistryPuller(this_target().platform, Delays(clock.sleep, secrets.SystemRandom().random))
+    images = ImageStore(Layout(places.images), this_target().platform, record.registry, puller)
+    node = Node(client, images, found.runtime, settings, clock)
     running = asyncio.create_task(node.run(), name="node")
     waits = {running, asyncio.create_task(node.ready.wait())}
     try:

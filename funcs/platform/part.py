@@ -11,13 +11,15 @@ import gc
 import logging
 import os
 import signal
-import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 
+from funcs.errors import FuncsError
+
 from .duty import Duty
+from .handing import inherited
 from .places import Places
 
 Run = Callable[[Duty], Awaitable[None]]
@@ -29,18 +31,25 @@ def main(argv: list[str]) -> int:
     arguments.add_argument("name", choices=_NAMES)
     arguments.add_argument("--state", type=Path, required=True)
     arguments.add_argument("--listen", action="append", default=[], metavar="NAME=DESCRIPTOR")
+    arguments.add_argument("--keep", action="append", default=[], metavar="NAME=DESCRIPTOR")
     arguments.add_argument("--ready", type=int)
     given = arguments.parse_args(argv)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     places = Places(given.state)
-    listeners = (text.partition("=") for text in given.listen)
-    sockets = {name: socket.socket(fileno=int(number)) for name, _, number in listeners}
+    sockets, kept = inherited(given.listen), inherited(given.keep)
+    if given.ready is not None:
+        os.set_inheritable(given.ready, False)
     run: Run = import_module(f"funcs.platform.{given.name}").run
-    duty = Duty(given.name, places, places.read_record(), sockets, _search_path(os.environ), given.ready)
+    duty = Duty(given.name, places, places.read_record(), sockets, _search_path(os.environ), given.ready, kept)
     gc.freeze()  # what was imported is never garbage
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(run, duty))
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(run, duty))
+    except FuncsError as error:
+        duty.failed(error)
+        logging.getLogger("funcs").critical("%s: %s", error.reason, error.message, exc_info=error)
+        return 1
     return 0
 
 
@@ -53,7 +62,17 @@ async def _serve(run: Run, duty: Duty) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, duty.stop.set)
-    await run(duty)
+    working = asyncio.ensure_future(run(duty))
+    told = asyncio.ensure_future(duty.stop.wait())
+    await asyncio.wait((working, told), return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    if not working.done() and not duty.is_ready:
+        working.cancel()  # it may be waiting for another part, and has nothing to drain yet
+    try:
+        await working
+    except asyncio.CancelledError:
+        if not duty.stop.is_set():
+            raise
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

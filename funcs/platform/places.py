@@ -107,12 +107,19 @@ class Places:
         return Path(tempfile.gettempdir()) / f"funcs-{os.getuid()}-{digest}"
 
     def create(self) -> None:
-        """Make what is missing. Raises Invalid if the directory is of a newer format."""
-        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        check_format(self.root)
-        for path in (self.store, self.broker, self.images, self.git, self.volumes, self.pods, self.logs):
-            path.mkdir(exist_ok=True, mode=0o700)
-        self.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Make what is missing. Raises Invalid if the directory is of a newer format or cannot be written."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            check_format(self.root)
+            for path in (self.store, self.broker, self.images, self.git, self.volumes, self.pods, self.logs):
+                path.mkdir(exist_ok=True, mode=0o700)
+            self.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise Invalid(
+                f"the state directory {self.root} cannot be written: {error.strerror}",
+                reason="StateNotWritable",
+                hint="Make it writable, or set XDG_STATE_HOME to another place.",
+            ) from error
         owner = self.run.stat().st_uid
         if owner != os.getuid():
             raise Invalid(f"{self.run} belongs to user {owner}", hint="Remove it, or choose another state directory.")
@@ -124,6 +131,9 @@ class Places:
             return msgspec.json.decode(self.record.read_bytes(), type=Record, dec_hook=_path)
         except FileNotFoundError:
             raise NotFound(f"there is no cluster in {self.root}", hint="Run `funcs up`.") from None
+        except OSError as error:
+            hint = "Is it another user's? Choose one with XDG_STATE_HOME."
+            raise Invalid(f"{self.record} cannot be read: {error.strerror}", hint=hint) from error
         except msgspec.DecodeError as error:
             raise Invalid(f"{self.record} is damaged: {error}", hint="Restore it, or `funcs down --purge`.") from error
 

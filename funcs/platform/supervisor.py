@@ -1,8 +1,8 @@
 """The supervisor: holds the listening sockets, starts the parts, restarts those that die.
 
 Law: a listening socket outlives the part that serves it, so connects queue while the part restarts; the supervisor may
-itself die at any time, and the next one adopts the parts that live. It is synchronous and knows nothing of what a part
-does. IO: sockets, processes, `run/supervisor.json`.
+itself die at any time, and the next one adopts the parts that live, and the sockets that the control part keeps for it.
+It is synchronous and knows nothing of what a part does. IO: sockets, processes, `run/supervisor.json`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
-from funcs.errors import AlreadyExists, FuncsError, Unavailable
+from funcs.errors import AlreadyExists, FuncsError, Invalid, Unavailable
 
 from . import pids
+from .duty import READY, trouble
+from .handing import taken_from
 from .pids import Pid
 from .places import Places, Ports, Record, write_atomically
 
@@ -34,8 +37,11 @@ PARTS: dict[str, tuple[str, ...]] = {
     "gateway": ("gateway",),
     "broker": ("broker",),
 }
+KEEPER = "control"  # holds every listener, so that the supervisor that follows has them too
+SOCKETS = "listeners.sock"
 _BACKOFF = (0.05, 5.0)
 _STABLE = 30.0
+_FINAL = (405, 422, 500)  # Unsupported, Invalid, Terminal
 _STOP_GRACE = 15.0
 
 
@@ -56,9 +62,15 @@ class Part:
     process: subprocess.Popen[bytes] | None = None
     watch: int = -1  # pidfd of the process, or the pipe that closes when it ends
     ready: bool = False
+    trouble: bytes = b""  # why it says that it will not be ready
     started: float = 0.0
     failures: int = 0
     retry_at: float = 0.0
+
+    @property
+    def gave_up(self) -> bool:
+        """It ended, and said a reason that another try cannot change."""
+        return self.failures > 0 and self.trouble != b"" and msgspec.json.decode(self.trouble)["code"] in _FINAL
 
 
 @dataclass(slots=True)
@@ -98,21 +110,27 @@ class Supervisor:
         now = time.monotonic()
         for part in self.parts.values():
             if part.pid is None and part.retry_at <= now:
-                self.bind()
-                self._spawn(part)
+                try:
+                    self.bind()
+                except AlreadyExists as error:  # the port was lost with its part; the other parts live on
+                    self._failed(part)
+                    say(f"{part.name} cannot start: {error}")
+                else:
+                    self._spawn(part)
 
     def _spawn(self, part: Part) -> None:
         reading, writing = os.pipe()
-        listeners = {name: self.sockets[name].fileno() for name in PARTS[part.name]}
-        argv = [*self.program, part.name, "--state", str(self.places.root)]
-        argv += [f"--listen={name}={number}" for name, number in listeners.items()] + [f"--ready={writing}"]
+        served = {name: self.sockets[name].fileno() for name in PARTS[part.name]}
+        kept = {name: found.fileno() for name, found in self.sockets.items() if part.name == KEEPER} | served
+        argv = [*self.program, part.name, "--state", str(self.places.root), f"--ready={writing}"]
+        argv += [f"--{'listen' if name in served else 'keep'}={name}={number}" for name, number in kept.items()]
         with (self.places.logs / f"{part.name}.log").open("ab") as log:
             part.process = subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                pass_fds=(*listeners.values(), writing),
+                pass_fds=(*kept.values(), writing),
                 start_new_session=True,
             )
         os.close(writing)
@@ -123,11 +141,13 @@ class Supervisor:
         self._save()
 
     def _hear(self, part: Part, reading: int) -> None:
-        """A part writes one byte when it is ready; the end of the pipe says nothing that its exit does not."""
+        """A part says that it is ready, or why it never will be; the pipe's end says no more than its exit."""
         self._selector.unregister(reading)
-        if os.read(reading, 1):
+        said = os.read(reading, 65536)
+        if said == READY:
             part.ready = True
             self._save()
+        part.trouble = b"" if said == READY else said
         os.close(reading)
 
     # -- ending and adopting ---------------------------------------------------------------------------------------
@@ -147,11 +167,18 @@ class Supervisor:
             os.close(part.watch)
         code = part.process.wait() if part.process else "unknown"
         lived = time.monotonic() - part.started
-        part.failures = 0 if lived > _STABLE else part.failures + 1
-        delay = min(_BACKOFF[0] * 2 ** max(0, part.failures - 1), _BACKOFF[1])
+        if lived > _STABLE:
+            part.failures = -1
         part.pid, part.process, part.watch, part.ready = None, None, -1, False
-        part.retry_at = time.monotonic() + delay
+        delay = self._failed(part)
         say(f"{part.name} ended with code {code} after {lived:.1f} s; starting it again in {delay:.2f} s")
+
+    def _failed(self, part: Part) -> float:
+        """Seconds until it is tried again."""
+        part.failures += 1
+        delay: float = min(_BACKOFF[0] * 2 ** max(0, part.failures - 1), _BACKOFF[1])
+        part.retry_at = time.monotonic() + delay
+        return delay
 
     def _adopt(self) -> None:
         """Take over the parts of a supervisor that died; they have gone on serving."""
@@ -162,6 +189,8 @@ class Supervisor:
                 part.pid, part.ready, part.started = pid, True, time.monotonic()
                 self._watch(part)
                 say(f"adopted {name}, process {pid.number}")
+        if self.parts[KEEPER].pid is not None:
+            self.sockets |= taken_from(self.places.run / SOCKETS)
         self.bind()
         self._save()
 
@@ -194,9 +223,9 @@ class Supervisor:
         """Tell `funcs up`, once: ready, or what keeps failing."""
         if announce is None:
             return None
-        failing = [part.name for part in self.parts.values() if part.failures >= 3]
+        failing = [part for part in self.parts.values() if part.failures >= 3 or part.gave_up]
         if failing:
-            os.write(announce, f"failed {failing[0]}\n".encode())
+            os.write(announce, b"failed %b %b\n" % (failing[0].name.encode(), failing[0].trouble))
         elif all(part.ready for part in self.parts.values()):
             os.write(announce, b"ready\n")
         else:
@@ -235,18 +264,23 @@ class Supervisor:
                     self._ended(part)
 
 
-def listen(listener: str, port: int) -> socket.socket:
-    """A listening loopback socket. Raises AlreadyExists naming the listener and the port."""
+_KEPT = "Stop what listens there: a cluster keeps the ports of its first start."
+_CHOSEN = "Stop what listens there, or choose another: `funcs up --{}-port N` (0 takes any free one)."
+
+
+def listen(listener: str, port: int, hint: str = _KEPT) -> socket.socket:
+    """A listening loopback socket. Raises AlreadyExists (in use) or Invalid (needs root), with listener and port."""
     found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind(("127.0.0.1", port))
     except OSError as error:
         found.close()
+        if isinstance(error, PermissionError):
+            remedy = f"Choose one from 1024 on: `funcs up --{listener}-port N`."
+            raise Invalid(f"port {port} of the {listener} needs root", hint=remedy) from error
         raise AlreadyExists(
-            f"port {port} of the {listener} is in use ({error.strerror})",
-            reason="PortInUse",
-            hint=f"Stop what listens there, or choose another: `funcs up --{listener}-port N` (0 takes any free one).",
+            f"port {port} of the {listener} is in use", reason="PortInUse", hint=hint.format(listener)
         ) from error
     found.listen(1024)
     return found
@@ -254,11 +288,12 @@ def listen(listener: str, port: int) -> socket.socket:
 
 def choose(ports: Ports) -> Ports:
     """Real numbers for the ports given as 0."""
-    chosen = {}
-    for listener, port in msgspec.structs.asdict(ports).items():
-        with listen(listener, port) as found:
-            chosen[listener] = found.getsockname()[1]
-    return Ports(**chosen)
+    with ExitStack() as held:  # all at once, so that no two are the same
+        found = {
+            listener: held.enter_context(listen(listener, port, _CHOSEN))
+            for listener, port in msgspec.structs.asdict(ports).items()
+        }
+        return Ports(**{listener: one.getsockname()[1] for listener, one in found.items()})
 
 
 def lock(places: Places) -> int:
@@ -293,8 +328,7 @@ def main(root: Path, announce: int | None) -> int:
         return Supervisor(places, places.read_record()).run(announce)
     except FuncsError as error:
         if announce is not None:
-            trouble = {"error": error.message, "reason": error.reason, "hint": error.hint}
-            os.write(announce, msgspec.json.encode(trouble) + b"\n")
+            os.write(announce, msgspec.json.encode(trouble(error)) + b"\n")
         say(f"{error.reason}: {error}")
         return 1
 

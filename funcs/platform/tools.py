@@ -1,7 +1,8 @@
 """The tools image of a cluster: made from this installation and pushed to the cluster's registry.
 
 Law: a process of its own, because it compiles and compresses while the control part must answer; it is run by the hub
-after each start and does nothing when the image is there. IO: the build cache, the registry; prints the digest.
+after each start and does nothing when the image is there. It ends with the one that started it: standard input stays
+open as long as that lives. IO: the build cache, the registry; prints the digest.
 
     python -m funcs.platform.tools --registry localhost:7500 --cache DIR        (the token is in FUNCS_REGISTRY_TOKEN)
 """
@@ -12,6 +13,7 @@ import argparse
 import asyncio
 import os
 import sys
+import threading
 from pathlib import Path
 
 from funcs.oci import reference, transfer
@@ -27,8 +29,15 @@ def main(argv: list[str]) -> int:
     arguments.add_argument("--cache", type=Path, required=True)
     given = arguments.parse_args(argv)
     os.nice(10)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     print(asyncio.run(_make(given.registry, given.cache)))
     return 0
+
+
+def _end_with_parent() -> None:
+    """However it dies: the kernel closes its end of the pipe."""
+    os.read(0, 1)
+    os._exit(1)
 
 
 async def _make(registry_name: str, cache: Path) -> str:

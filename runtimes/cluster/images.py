@@ -8,17 +8,20 @@ not at all, and is never changed afterwards. IO: the layout, `snapshots/`, and t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
 from funcs.errors import FuncsError, Invalid, NotFound, Unavailable
 from funcs.oci import model, reference
+from funcs.oci.credentials import Credentials
 from funcs.oci.layout import Layout
 from funcs.oci.reference import Reference
 
@@ -31,11 +34,19 @@ BASE_LABEL = "dev.funcs.base"
 
 
 class Puller(Protocol):
-    """Brings an image into the layout (`funcs.oci`'s registry client)."""
+    """Brings images of other registries into the layout."""
 
-    async def pull(self, name: Reference, layout: Layout, repository: str) -> None:
+    async def pull(self, name: Reference, layout: Layout, repository: str, credentials: Credentials) -> None:
         """After it, `layout.resolve(repository, name.locator)` finds the image. Raises FuncsError."""
         ...
+
+
+Login = Callable[[], Awaitable[Credentials]]
+"""Finds the credentials of a pull, once it is certain that there will be one. Raises FuncsError."""
+
+
+async def anonymous() -> Credentials:
+    return Credentials()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +59,7 @@ class Image:
     config: model.Execution
     layers: tuple[model.Descriptor, ...]
     diff_ids: tuple[str, ...]
+    pulled: bool = False
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -64,18 +76,17 @@ class Snapshot:
 class ImageStore:
     """`own_registry` is the name (`localhost:<port>`) under which the layout's repositories are known to pods."""
 
-    def __init__(
-        self, layout: Layout, platform: model.Platform, own_registry: str, puller: Puller | None = None
-    ) -> None:
+    def __init__(self, layout: Layout, platform: model.Platform, own_registry: str, puller: Puller) -> None:
         self._layout = layout
         self._platform = platform
         self._own_registry = own_registry
         self._puller = puller
         self._snapshots = layout.root / "snapshots"
-        self._unpacking: dict[str, asyncio.Lock] = {}
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
 
-    async def find(self, name: str, policy: str = "") -> Image:
-        """The image of this name, pulled if the policy (`imagePullPolicy`) asks for it.
+    async def find(self, name: str, policy: str = "", login: Login = anonymous) -> Image:
+        """The image of this name, pulled if the policy (`imagePullPolicy`) asks for it. No collection takes it within
+        the next hour.
 
         Raises Invalid (InvalidImageName), Unavailable (ErrImagePull, ErrImageNeverPull).
         """
@@ -85,12 +96,14 @@ class ImageStore:
             raise Invalid(f"Failed to apply default image tag {name!r}: {error}", reason="InvalidImageName") from error
         ours = wanted.registry == self._own_registry
         found = self._layout.resolve(repository_of(wanted, self._own_registry), wanted.locator)
+        pulled = False
         if not ours and policy != "Never" and (found is None or (policy or _default_policy(wanted)) == "Always"):
-            found = await self._pull(wanted)
-        if found is None:
+            found = await self._pull(wanted, login)
+            pulled = True
+        if found is None or not await asyncio.to_thread(self._layout.renew, found.digest):
             reason = "ErrImageNeverPull" if policy == "Never" else "ErrImagePull"
             raise Unavailable(f'failed to pull image "{name}": not found', reason=reason)
-        return self._read(name, wanted, found)
+        return replace(self._read(name, wanted, found), pulled=pulled)
 
     async def snapshot(self, image: Image, form: Form) -> Snapshot:
         """The image as directories; unpacks what is not there yet. Raises FuncsError (ErrImagePull)."""
@@ -102,17 +115,38 @@ class ImageStore:
             raise Unavailable(f'failed to unpack image "{image.name}": {error}', reason="ErrImagePull") from error
         return Snapshot(tuple(reversed(directories)))
 
-    async def _pull(self, wanted: Reference) -> model.Descriptor | None:
-        if self._puller is None:
-            raise Unavailable(
-                f'failed to pull image "{wanted}": this node pulls only from {self._own_registry}',
-                reason="ErrImagePull",
-            )
-        try:
-            await self._puller.pull(wanted, self._layout, repository_of(wanted, self._own_registry))
-        except FuncsError as error:
-            raise Unavailable(f'failed to pull image "{wanted}": {error}', reason="ErrImagePull") from error
-        return self._layout.resolve(repository_of(wanted, self._own_registry), wanted.locator)
+    def collect(self, before: float) -> list[str]:
+        """Remove snapshots made before this time that no image of the layout leads to; their names.
+
+        A pod's image stays in the layout for as long as the pod is an object, and so does its snapshot. Synchronous.
+        Raises FuncsError, having removed nothing, if the layout's names cannot be read.
+        """
+        wanted = {name for found in self._manifests() for name in _snapshots_of(self._layout, found)}
+        removed = []
+        for place in self._snapshots.iterdir() if self._snapshots.is_dir() else ():
+            if place.name not in wanted and place.stat(follow_symlinks=False).st_ctime < before:
+                shutil.rmtree(place, ignore_errors=True)
+                removed.append(place.name)
+        return removed
+
+    def _manifests(self) -> set[str]:
+        """The digests of the layout's image manifests for this machine."""
+        layout = self._layout
+        listed = [found for repository in layout.repositories() for found in layout.manifests(repository)]
+        found = set()
+        for each in listed:
+            with contextlib.suppress(NotFound):  # an index without an image for this machine
+                found.add(self._manifest_digest(each.digest, each))
+        return found
+
+    async def _pull(self, wanted: Reference, login: Login) -> model.Descriptor | None:
+        repository = repository_of(wanted, self._own_registry)
+        async with self._alone(str(wanted)):
+            try:
+                await self._puller.pull(wanted, self._layout, repository, await login())
+            except FuncsError as error:
+                raise Unavailable(f'failed to pull image "{wanted}": {error}', reason="ErrImagePull") from error
+        return self._layout.resolve(repository, wanted.locator)
 
     def _read(self, name: str, wanted: Reference, found: model.Descriptor) -> Image:
         try:
@@ -170,20 +204,41 @@ class ImageStore:
 
     async def _once(self, name: str, build: Callable[[Path], None]) -> Path:
         place = self._snapshots / name
-        lock = self._unpacking.setdefault(name, asyncio.Lock())
-        async with lock:
+        async with self._alone(name):
             if not place.exists():
                 await asyncio.to_thread(_build, place, build)
-        if not lock.locked():
-            self._unpacking.pop(name, None)
         return place
+
+    @asynccontextmanager
+    async def _alone(self, what: str) -> AsyncIterator[None]:
+        """One at a time; whoever waits finds the work done."""
+        lock, waiting = self._locks.get(what) or (asyncio.Lock(), 0)
+        self._locks[what] = lock, waiting + 1
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, waiting = self._locks.pop(what)
+            if waiting > 1:
+                self._locks[what] = lock, waiting - 1
+
+
+def _snapshots_of(layout: Layout, manifest_digest: str) -> list[str]:
+    """What an image's snapshots are called, of either form; none if it is only partly here or no image at all."""
+    try:
+        manifest = model.decode(layout.read(manifest_digest), model.Manifest, manifest_digest)
+        ids = model.decode(layout.read(manifest.config.digest), model.Configuration, manifest_digest).rootfs.diff_ids
+    except (NotFound, Invalid):
+        return []  # such a one could not have been unpacked
+    chains = [chain_id(tuple(ids[:length])) for length in range(len(ids) + 1)]
+    return [name for chain in chains for name in (chain, f"{chain}-tree")]
 
 
 def repository_of(name: Reference, own_registry: str) -> str:
     """Where the layout keeps this image: foreign ones under their registry's host, apart from our own."""
     if name.registry == own_registry:
         return name.repository
-    return f"{name.registry.replace(':', '-')}/{name.repository}"
+    return f"{name.registry.lower().replace(':', '__')}/{name.repository}"  # no host name has an underscore
 
 
 def chain_id(diff_ids: tuple[str, ...]) -> str:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from funcs.errors import Conflict, Unsupported
+from funcs.errors import Conflict, Terminal, Unavailable, Unsupported
 
 MIGRATIONS: tuple[str, ...] = (
     """
@@ -66,8 +67,32 @@ def lock(path: Path) -> IO[bytes]:
 
 
 def open_log(path: Path, connect: Connect = connect, migrations: Sequence[str] = MIGRATIONS) -> Connection:
-    """A writing connection to a file of the present format. Raises Unsupported for a newer one."""
+    """A writing connection to a file of the present format. Raises Unsupported (it is newer), Terminal, Unavailable."""
     new = not path.exists()
+    with _translating(path):
+        connection = _opened(path, connect, migrations)
+    if new:
+        _sync_directory(path.parent)
+    return connection
+
+
+@contextmanager
+def _translating(path: Path) -> Iterator[None]:
+    """SQLite's errors as ours."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        hint = "Free space, or make the file writable."
+        raise Unavailable(f"the event log {path} cannot be used: {error}", hint=hint) from error
+    except sqlite3.DatabaseError as error:
+        raise Terminal(
+            f"the event log {path} is damaged or not a database: {error}",
+            reason="StoreDamaged",
+            hint="Restore it from a backup, or move it away to begin anew: events not yet delivered are in it.",
+        ) from error
+
+
+def _opened(path: Path, connect: Connect, migrations: Sequence[str]) -> Connection:
     connection = connect(path)
     try:
         for pragma in (
@@ -81,8 +106,6 @@ def open_log(path: Path, connect: Connect = connect, migrations: Sequence[str] =
     except BaseException:
         connection.close()
         raise
-    if new:
-        _sync_directory(path.parent)
     return connection
 
 

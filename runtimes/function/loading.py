@@ -71,12 +71,14 @@ def _import(name: str) -> ModuleType:
         if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
             raise LoadError(f"there is no module {name!r}", hint="Check FUNCS_HANDLER.") from error
         raise LoadError(
-            f"{_where(error)}: {error}", hint="Add the package to requirements.txt, and build again."
+            f"{where(error)}: {error}", hint="Add the package to requirements.txt, and build again."
         ) from error
     except SyntaxError as error:
         raise LoadError(f"{error.filename}:{error.lineno}: SyntaxError: {error.msg}") from error
+    except SystemExit as error:
+        raise LoadError(f"{where(error)}: the module ends the process when it is imported") from error
     except Exception as error:
-        raise LoadError(f"{_where(error)}: {type(error).__name__}: {error}") from error
+        raise LoadError(f"{where(error)}: {type(error).__name__}: {error}") from error
 
 
 def _instance(cls: type, name: str) -> Any:
@@ -85,10 +87,10 @@ def _instance(cls: type, name: str) -> Any:
     try:
         return cls()
     except Exception as error:
-        raise LoadError(f"{_where(error)}: {name}() raised {type(error).__name__}: {error}") from error
+        raise LoadError(f"{where(error)}: {name}() raised {type(error).__name__}: {error}") from error
 
 
-def _where(error: BaseException) -> str:
+def where(error: BaseException) -> str:
     """`file:line` of the innermost frame of the author's code."""
     trace: TracebackType | None = error.__traceback__
     frames = [f for f in traceback.extract_tb(trace) if not f.filename.startswith("<")]

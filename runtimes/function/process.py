@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
@@ -30,7 +31,7 @@ from ..http.server import serve
 from ..http.settings import Limits
 from .application import Application, refusing
 from .lifecycle import Lifecycle
-from .loading import load
+from .loading import load, where
 from .output import LogHandler, Output
 from .settings import Settings, from_environment
 from .shape import shape_of
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 OK, SOFTWARE, CONFIG = 0, 70, 78
 SAID = 1.0  # seconds for which a failed start is answered
+_LAST_WORDS = "/dev/termination-log"  # terminationMessagePath where a pod does not say otherwise
 
 
 def main(env: Mapping[str, str], pid: int) -> int:
@@ -76,7 +78,7 @@ async def _run(settings: Settings, env: Mapping[str, str], listeners: list[socke
         await lifecycle.init(ctx)
     except Exception as error:
         logger.exception("init() failed", error=error)
-        refusal = Terminal(f"init() raised {type(error).__name__}: {error}", reason="InitFailed")
+        refusal = Terminal(f"{where(error)}: init() raised {type(error).__name__}: {error}", reason="InitFailed")
         return await _refuse(listeners, refusal, SOFTWARE, stop)
     limits = Limits(body=settings.body, answer_timeout=settings.timeout)
     servers = [await serve(app, listener, limits=limits, failure=app.failed) for listener in listeners]
@@ -175,8 +177,19 @@ def _identity(env: Mapping[str, str]) -> dict[str, str]:
 
 def _say(error: FuncsError, status: int) -> int:
     hint = f"\n  {error.hint}" if error.hint else ""
-    print(f"function: {error.reason}: {error.message}{hint}", file=sys.stderr, flush=True)
+    text = f"function: {error.reason}: {error.message}{hint}"
+    print(text, file=sys.stderr, flush=True)
+    _leave(text)
     return status
+
+
+def _leave(text: str) -> None:
+    """Where the node looks for a container's last words; it makes the file, and there is none outside of a pod."""
+    try:
+        with open(os.open(_LAST_WORDS, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW), "w") as file:  # noqa: PTH123
+            file.write(text)
+    except OSError:
+        return
 
 
 def _write(data: bytes) -> None:

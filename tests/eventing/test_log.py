@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from funcs.errors import Conflict, Unavailable, Unsupported
+from funcs.errors import Conflict, Terminal, Unavailable, Unsupported
 from runtimes.eventing.log import (
     Backlogged,
     DeadLetter,
@@ -214,8 +214,16 @@ def test_an_older_format_is_backed_up_and_migrated(path: Path) -> None:
 
 def test_a_migration_that_fails_leaves_the_file_as_it_was(path: Path) -> None:
     open_log(path).close()
-    with pytest.raises(sqlite3.OperationalError):
+    with pytest.raises(Unavailable):
         open_log(path, migrations=(*MIGRATIONS, "CREATE TABLE extra (a INTEGER); ALTER TABLE nothing ADD COLUMN x"))
     connection = open_log(path)
     assert list(connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'extra'")) == [(0,)]
     connection.close()
+
+
+def test_a_file_that_is_no_database_is_named_and_left_as_it_is(path: Path) -> None:
+    path.write_bytes(b"not a database at all")
+    with pytest.raises(Terminal, match=r"damaged or not a database") as refused:
+        open_log(path)
+    assert refused.value.reason == "StoreDamaged"
+    assert path.read_bytes() == b"not a database at all"

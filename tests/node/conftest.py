@@ -25,7 +25,7 @@ from runtimes.cluster.node.oci_bundle import CrunRuntime
 from runtimes.cluster.node.plain import ProcessRuntime
 from runtimes.cluster.node.runtime import PodRuntime
 from runtimes.cluster.node.settings import NodeSettings
-from tests.node.harness import MACHINE, REGISTRY, World, put_image, shell_entries, traces
+from tests.node.harness import MACHINE, PULLER, REGISTRY, World, put_image, shell_entries, traces
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +70,7 @@ async def world(runtime: PodRuntime, images_root: Path) -> AsyncIterator[World]:
         client = MemoryClient(clock=SystemClock(), ids=RandomIds())
         client.seed({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}})
         client.seed({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-node-lease"}})
-        images = ImageStore(Layout(images_root), MACHINE, REGISTRY)
+        images = ImageStore(Layout(images_root), MACHINE, REGISTRY, PULLER)
         made = World(client, settings, runtime, images)
         try:
             await made.start()

@@ -18,15 +18,18 @@ from funcs.control.clock import SystemClock
 from funcs.control.memory import MemoryClient
 from funcs.oci import layer, model
 from funcs.oci.layout import Layout
+from funcs.oci.registry import Delays
 from runtimes.cluster.images import ImageStore
 from runtimes.cluster.node.agent import Node
 from runtimes.cluster.node.runtime import PodRuntime
 from runtimes.cluster.node.settings import NodeSettings
+from runtimes.cluster.puller import RegistryPuller
 
 REGISTRY = "localhost:7500"
 IMAGE = f"{REGISTRY}/test/sh:1"
 DEADLINE = 8.0
 MACHINE = model.Platform(architecture={"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()], os="linux")
+PULLER = RegistryPuller(MACHINE, Delays(lambda seconds: asyncio.sleep(0), lambda: 0.0))
 
 
 def libraries(program: str) -> list[str]:

@@ -11,8 +11,21 @@ from typing import Any
 import pytest
 
 from funcs.api import core, meta
+from funcs.oci import layer, model
+from funcs.oci.layout import Layout
 from runtimes.cluster.node.plain import Relocation
-from tests.node.harness import IMAGE, REGISTRY, World, container_status, state, terminated, waiting
+from runtimes.cluster.node.shim import cgroups
+from tests.node.harness import (
+    IMAGE,
+    REGISTRY,
+    World,
+    container_status,
+    put_image,
+    shell_entries,
+    state,
+    terminated,
+    waiting,
+)
 
 
 def seed(world: World, kind: str, name: str, **content: Any) -> None:
@@ -126,6 +139,26 @@ async def test_the_root_the_user_and_the_limits_are_the_containers_own(world: Wo
     assert world.log(pod).splitlines()[:3] == ["65532", "hello from the image", "read-only"]
 
 
+async def test_every_container_has_limits_of_its_own_and_they_cost_no_wait(world: World) -> None:
+    if world.runtime.name != "crun" or not cgroups.joined_by_thread():
+        pytest.skip("only containers have limits, and by default only under cgroup v1")
+    limits = {"limits": {"memory": "64Mi", "cpu": "250m"}}
+    pod = await world.run("limited", "sleep 30 & while true; do sleep 0.05; done", resources=limits)
+    await world.until("limited", lambda pod: container_status(pod).get("ready"), "ready")
+    group = f"funcs/{meta.uid(pod)}-main"
+
+    def read(controller: str, name: str) -> str:
+        return (Path(cgroups.ROOT) / controller / group / name).read_text().strip()
+
+    assert read("pids", "pids.max") == "4096"
+    assert read("memory", "memory.limit_in_bytes") == str(64 << 20)
+    assert (read("cpu", "cpu.cfs_quota_us"), read("cpu", "cpu.shares")) == ("25000", "256")
+    for controller in ("pids", "memory", "cpu"):
+        assert len(read(controller, "cgroup.procs").split()) >= 2, "the container and what it has started"
+    await world.delete("limited")
+    assert not (Path(cgroups.ROOT) / "pids" / group).exists()
+
+
 async def test_a_container_that_takes_too_much_memory_is_said_to_be_oom_killed(world: World) -> None:
     if world.runtime.name != "crun":
         pytest.skip("only containers have limits")
@@ -160,6 +193,31 @@ async def test_process_isolation_refuses_by_name_what_it_cannot_honour(world: Wo
     assert "dev.funcs.base=host" in state(pod)["waiting"]["message"]
     await world.delete("locked")
     await world.delete("foreign")
+
+
+async def test_a_plain_process_finds_the_images_own_directories_a_home_and_python(
+    world: World, images_root: Path
+) -> None:
+    if world.runtime.name != "process":
+        pytest.skip("containers have a root of their own")
+    entries = [*shell_entries(), layer.file("opt/tool/data", b"from opt\n"), layer.directory("home/nonroot")]
+    config = model.Execution(
+        env=["HOME=/home/nonroot", "TOOL=/opt/tool:/opt/other"], working_dir="/home/nonroot",
+        labels={"dev.funcs.base": "host"},
+    )  # fmt: skip
+    put_image(Layout(images_root), "test/tool", "1", [sorted(entries, key=lambda entry: entry.path)], config)
+    script = (
+        "cat /opt/tool/data; echo $TOOL; touch ~/mine; pwd; ls /home/nonroot; /usr/local/bin/python -c 'print(6*7)'"
+    )
+    both = f"{script}; python -c 'print(6*7)'"
+    made = {"name": "main", "image": f"{REGISTRY}/test/tool:1", "command": ["/bin/sh", "-c", both]}
+    await world.create("tool", {"restartPolicy": "Never", "containers": [made]})
+    pod = await world.phase("tool", "Succeeded")
+    said, tool, cwd, *rest = world.log(pod).splitlines()
+    home = world.directory(pod) / "main/home"
+    assert (said, cwd, rest) == ("from opt", str(home), ["mine", "42", "42"])
+    assert tool.endswith("-tree/opt/tool:/opt/other")
+    assert (home / "mine").exists()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from funcs.oci import layer, model
 from funcs.oci.layout import Layout
 from runtimes.cluster.images import ImageStore
 from runtimes.cluster.unpack import Whiteouts, unpack
-from tests.node.harness import MACHINE, REGISTRY, put_image
+from tests.node.harness import MACHINE, PULLER, REGISTRY, put_image
 
 
 def archive(place: Path, *entries: tuple[str, bytes | None, str, bytes]) -> Path:
@@ -86,7 +86,7 @@ UPPER = [layer.file("a/.wh.gone", b""), layer.file("b/.wh..wh..opq", b""), layer
 async def test_deletions_of_an_upper_layer_are_seen_in_the_tree_and_not_below(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     put_image(layout, "x", "1", [LOWER, UPPER], model.Execution())
-    store = ImageStore(layout, MACHINE, REGISTRY)
+    store = ImageStore(layout, MACHINE, REGISTRY, PULLER)
     image = await store.find(f"{REGISTRY}/x:1")
     trees = await asyncio.gather(*(store.snapshot(image, "tree") for _ in range(4)))
     (tree,) = trees[0].directories
@@ -102,7 +102,7 @@ async def test_deletions_of_an_upper_layer_are_seen_in_the_tree_and_not_below(tm
 async def test_layers_keep_deletions_as_overlayfs_wants_them(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     put_image(layout, "x", "1", [LOWER, UPPER], model.Execution())
-    store = ImageStore(layout, MACHINE, REGISTRY)
+    store = ImageStore(layout, MACHINE, REGISTRY, PULLER)
     top, bottom = (await store.snapshot(await store.find(f"{REGISTRY}/x:1"), "layers")).directories
     assert stat.S_ISCHR((top / "a/gone").stat().st_mode)
     assert os.getxattr(top / "b", "trusted.overlay.opaque") == b"y"

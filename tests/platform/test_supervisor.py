@@ -20,6 +20,8 @@ from funcs.platform.supervisor import State
 TOY = """
 import os, signal, socket, sys
 listeners = [int(a.rpartition("=")[2]) for a in sys.argv if a.startswith("--listen=")]
+for a in sys.argv:
+    if a.startswith("--keep="): os.close(int(a.rpartition("=")[2]))  # as one that offers nothing to a successor
 ready = int(next(a for a in sys.argv if a.startswith("--ready=")).partition("=")[2])
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 os.write(ready, b"1"); os.close(ready)
@@ -95,6 +97,7 @@ def test_a_killed_part_is_restarted_and_no_connect_is_refused(
     start()
     first = ask(places)
     os.kill(first, signal.SIGKILL)
+    eventually("the killed part has ended", lambda: pids.started(first) is None)
     second = ask(places)  # queues in the backlog of the socket that the supervisor holds
     assert second != first
     eventually("the restarted part is ready", lambda: "gateway" in state_of(places).ready)
@@ -139,7 +142,7 @@ def test_a_port_in_use_is_named_with_the_remedy() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(AlreadyExists, match=f"port {port} of the gateway is in use") as refused:
-            supervisor.listen("gateway", port)
+            supervisor.choose(Ports(api=0, hub=0, gateway=port, broker=0))
     assert refused.value.reason == "PortInUse"
     assert "--gateway-port" in (refused.value.hint or "")
 

@@ -112,7 +112,11 @@ def _check_syntax(file: SourceFile) -> None:
     try:
         compiled(file.place.read_bytes(), file.path)
     except SyntaxError as error:
-        raise Invalid(f"{file.path}, line {error.lineno}: {error.msg}", reason="HandlerInvalid") from error
+        raise Invalid(
+            f"{file.path}, line {error.lineno}: SyntaxError: {error.msg}",
+            reason="HandlerInvalid",
+            hint=f"Correct {file.path}; nothing was built.",
+        ) from error
     except ValueError as error:
         raise Invalid(f"{file.path} is not Python: {error}", reason="HandlerInvalid") from error
 

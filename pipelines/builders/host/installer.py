@@ -29,6 +29,7 @@ _CULPRITS = (
     re.compile(r"Because (?:only )?(\S+?) (?:was not found|has no|could not be found|was not)"),
     re.compile(r"there (?:is|are) no versions? of (\S+)"),
 )
+_VERSIONS = re.compile(r"\(from versions: (?:[^()]*, )?((?:[^,()]+, ){4}[^,()]+)\)")  # pip lists every one there is
 _OFFLINE = re.compile(
     r"Temporary failure in name resolution|Connection refused|Network is unreachable|NewConnectionError|"
     r"Failed to establish|dns error|error sending request|timed out",
@@ -133,7 +134,11 @@ async def _run(command: list[str], settings: InstallSettings) -> tuple[int, str]
 
 
 def _explained(output: str, wanted: Requirements, target: Target) -> Invalid | Unavailable:
-    lines = [line.strip() for line in output.splitlines() if line.strip() and "WARNING" not in line]
+    lines = [
+        _VERSIONS.sub(r"(the newest are \1)", line).strip()
+        for line in output.splitlines()
+        if line.strip() and "WARNING" not in line
+    ]
     said = "\n".join(f"  {line}" for line in lines[-6:])
     if _OFFLINE.search(output):
         return Unavailable(

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from funcs.errors import NotFound, Unauthorized
+from funcs.api.function import Function
+from funcs.errors import Invalid, NotFound, Unauthorized
 from funcs.oci import model, reference, transfer
 from funcs.oci.layer import Layer
 from funcs.oci.layout import Layout
@@ -65,6 +66,7 @@ async def publish(request: Request) -> Built:
     described = funcfile.read(request.source)
     for warning in described.warnings:
         request.warn(warning)
+    _check(described.function)
     target, layout = request.target, Layout(request.layout or request.cache / "images")
     install = InstallSettings(environ=request.environ, index=index_settings(request.environ))
     settings = HostSettings(cache=request.cache, install=install, now_ns=request.now_ns)
@@ -83,6 +85,16 @@ async def publish(request: Request) -> Built:
             push = Push(mounts=_mounts(built, standing), report=request.moved)
             await transfer.push(registry, layout, built.descriptor, target, push)
     return built
+
+
+def _check(function: Function) -> None:
+    """Raises Invalid for what this builder does not build."""
+    if function.runtime != "python":
+        hint = "Set `runtime: python`, or build the image elsewhere and deploy it with --image NAME@DIGEST."
+        raise Invalid(f"functions in {function.runtime!r} are not built here, only in python", hint=hint)
+    if function.build.builder not in (None, "", "host"):
+        hint = "Set `build.builder: host`, or leave it out."
+        raise Invalid(f"the builder {function.build.builder!r} is not here, only host", hint=hint)
 
 
 @dataclass(frozen=True, slots=True)

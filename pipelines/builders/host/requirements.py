@@ -139,7 +139,8 @@ def _requirement(line: str, where: str) -> str:
     try:
         parsed = Requirement(text)
     except InvalidRequirement as error:
-        raise Invalid(f"{where}: {text!r} is not a requirement: {error}".replace("\n", " ")) from error
+        problem = str(error).partition("\n")[0]
+        raise Invalid(f"{where}: {text!r} is not a requirement: {problem}", hint="Write it as in name>=1.2.") from error
     if parsed.url and not parsed.url.endswith(".whl"):
         raise _not_a_wheel(where, text)
     return " ".join([text.strip(), *(f"--hash={value.strip()}" for value in hashes)])

@@ -1,7 +1,7 @@
 """OpenAPI v3 documents, one for each group's version, for kubectl's explain, apply and validation.
 
 Law: pure, made once and on demand; paths say that PATCH takes `fieldValidation`, which is how kubectl knows that
-fields are checked here. OpenAPI v2 is refused (it would have to be protobuf); kubectl goes on with v3. No IO.
+fields are checked here. OpenAPI v2 names no kind: kubectl asks for it only when v3 does not have one, to say so. No IO.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from funcs.api.meta import Object
 
 from .schemas import Schemas
 
+# gnostic's openapi.v2.Document: swagger (field 1) "2.0", info (2) with title (1) and version (2)
+V2 = b"\x0a\x032.0\x12\x0c\x0a\x05funcs\x12\x031.0"
+V2_MEDIA_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 _GVK = "x-kubernetes-group-version-kind"
 _PATCHES = ("application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json")
 

@@ -12,11 +12,10 @@ from starlette.responses import Response
 from funcs.api.meta import Object
 from funcs.errors import NotFound, Unsupported
 
-from . import discovery, media, tokens
+from . import discovery, media, openapi, tokens
 from .calls import Call, answer
 from .discovery import Discovery
 from .openapi import OpenApi
-from .status import NotAcceptable
 from .tokens import TokenKey
 
 EMULATED = ("1", "32")  # the Kubernetes release whose API this is
@@ -71,7 +70,7 @@ class Public:
 
     def _open(self, call: Call, rest: list[str]) -> Response:
         if rest[:1] == ["v2"]:
-            raise NotAcceptable("OpenAPI v2 is not served here", hint="Use /openapi/v3.")
+            return Response(openapi.V2, media_type=openapi.V2_MEDIA_TYPE)
         if rest == ["v3"]:
             return answer(call, self._openapi.index())
         found = self._openapi.document("/".join(rest[1:])) if rest[:1] == ["v3"] else None

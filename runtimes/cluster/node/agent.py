@@ -31,6 +31,7 @@ from .worker import PodWorker
 _LEASE_SECONDS = 40
 _BEAT = 10.0
 _RETRY = 1.0
+_TIDY = 3600.0
 _log = logging.getLogger(__name__)
 
 
@@ -58,6 +59,7 @@ class Node:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._recorder.run())
             group.create_task(self._heartbeat())
+            group.create_task(self._tidy())
             while True:
                 await self._until_it_works(lambda: self._watch(group))
 
@@ -172,6 +174,17 @@ class Node:
             except FuncsError as error:
                 _log.warning("node %s: lease: %s", self._settings.name, error)
             await self._clock.sleep(_BEAT)
+
+    async def _tidy(self) -> None:
+        """Every hour: unpacked images that are images no more."""
+        while True:
+            await self._clock.sleep(_TIDY)
+            try:
+                removed = await asyncio.to_thread(self._around.images.collect, self._clock.now() - _TIDY)
+            except (FuncsError, OSError) as error:
+                _log.warning("node %s: snapshots: %s", self._settings.name, error)
+            else:
+                _log.info("node %s: %d snapshots removed", self._settings.name, len(removed))
 
     async def _renew(self) -> None:
         name, now = self._settings.name, meta.micro_timestamp(self._clock.now())

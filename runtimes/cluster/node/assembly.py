@@ -15,7 +15,8 @@ from funcs.api.meta import Object
 from funcs.errors import NotFound
 from pipelines.steps.entrypoint import Step
 
-from . import environment, steps
+from ..puller import credentials_of
+from . import environment, hooks, probes, steps
 from .decide import is_step
 from .environment import Facts
 from .plain import ProcessRuntime
@@ -44,7 +45,9 @@ async def assemble(
 ) -> Assembled:
     """Raises CannotRun, and Unavailable or Invalid when the image is not to be had."""
     pod = facts.pod
-    image = await around.images.find(container["image"], container.get("imagePullPolicy") or "")
+    _check_handlers(container, facts)
+    policy = container.get("imagePullPolicy") or ""
+    image = await around.images.find(container["image"], policy, lambda: credentials_of(around.client, pod))
     snapshot = await around.images.snapshot(image, around.runtime.form)
     facts = replace(facts, sources=await _sources(around, container, meta.namespace(pod)))
     image_env = dict(line.partition("=")[::2] for line in image.config.env or [])
@@ -75,6 +78,15 @@ async def assemble(
     if step is not None:
         _prepare_step(around, pod, container, launch, step)
     return Assembled(launch, message[0] if message else None, step)
+
+
+def _check_handlers(container: Object, facts: Facts) -> None:
+    """A probe or hook that could never work is said before anything runs."""
+    for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
+        if container.get(kind):
+            probes.read(kind, container[kind], container, facts.ports)
+    for hook in ("postStart", "preStop"):
+        hooks.read(hook, container, facts.ports)
 
 
 def termination_message(container: Object, file: Path | None, log: Path, failed: bool) -> str:

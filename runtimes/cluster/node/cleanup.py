@@ -1,11 +1,14 @@
 """The end of a cluster's pods, from outside the node: `funcs down`, and pods that nobody knows any more.
 
-Law: only processes are signalled whose pid and start time are those recorded. When a shim is gone the kernel has taken
-its mounts and its pid namespace with it, so there is nothing to unmount. IO: processes, `pods/`, control groups.
+Law: only processes are signalled that are recorded by pid and start time, or whose environment names the pod's own
+directory (its id is in it). When a shim is gone the kernel has taken its mounts and its pid namespace with it, so there
+is nothing to unmount; without privileges for a pid namespace a killed shim leaves its containers' children running, and
+those are found by their environment. IO: processes, `pods/`, control groups.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -19,6 +22,7 @@ from .link import ShimRecord, kill_shim, read_record
 from .shim import cgroups
 
 _MARGIN = 2.0
+_SWEEPS = 5
 
 
 def stop_all(state: Path, grace: float) -> int:
@@ -29,8 +33,12 @@ def stop_all(state: Path, grace: float) -> int:
     for record in records:
         _ask_to_quit(record, grace)
     _wait(records, grace + _MARGIN)
+    for record in records:
+        kill_shim(record)
+    _wait(records, _MARGIN)
+    end_strays(pods)
     for directory in directories:
-        remove_pod(directory, 0.0)
+        _forget(directory)
     cgroups.remove_parent()
     return len(directories)
 
@@ -44,9 +52,43 @@ def remove_pod(directory: Path, grace: float) -> None:
             _wait([record], grace + _MARGIN)
         kill_shim(record)
         _wait([record], _MARGIN)
+    end_strays(directory)
+    _forget(directory)
+
+
+def end_strays(directory: Path) -> int:
+    """Kill every process that a pod at or below `directory` has left; how many there were."""
+    mark = os.fsencode(directory.resolve()) + b"/"
+    ended = 0
+    for _ in range(_SWEEPS):  # again, as a process may have forked meanwhile
+        found = [pid for pid in _processes() if pid != os.getpid() and mark in _environment(pid)]
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if not found:
+            break
+        ended += len(found)
+    return ended
+
+
+def _processes() -> list[int]:
+    proc = Path("/proc")
+    return [int(each.name) for each in proc.iterdir() if each.name.isdecimal()] if proc.is_dir() else []
+
+
+def _environment(pid: int) -> bytes:
+    """What a process was started with; nothing if it is gone, a zombie or another user's."""
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""
+
+
+def _forget(directory: Path) -> None:
+    """What is left of a pod that runs no more: its socket, its control groups, its directory."""
+    record = read_record(directory)
+    if record is not None:
         Path(record.socket).unlink(missing_ok=True)
-    for state in directory.glob("*/status.json"):
-        _end_orphan(state)
     cgroups.remove_all(f"{cgroups.PARENT}/{directory.name}")
     shutil.rmtree(directory, ignore_errors=True)
 
@@ -69,21 +111,3 @@ def _wait(records: Iterable[ShimRecord], limit: float) -> None:
     for record in records:
         while record.is_alive() and time.monotonic() < deadline:
             time.sleep(0.01)
-
-
-def _end_orphan(path: Path) -> None:
-    """Without pid namespaces a killed shim may leave grandchildren; they are in the session of the container's pid."""
-    try:
-        state = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return
-    session = state.get("session")
-    if not session or os.getsid(0) == session:
-        return
-    for process in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = process.read_text().rpartition(")")[2].split()
-            if int(fields[3]) == session and int(fields[19]) >= int(state["sessionStarted"]):
-                os.kill(int(process.parent.name), signal.SIGKILL)
-        except (OSError, ValueError, KeyError):
-            continue

@@ -9,8 +9,10 @@ step scripts. No IO beyond what it is asked to write.
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import sys
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,32 +23,15 @@ from funcs.api.meta import Object
 
 from ..images import BASE_LABEL, Form
 from .runtime import CannotRun, Launch, shim_message
+from .volumes import host_path
 
-_SYSTEM = frozenset(
-    [
-        "bin",
-        "boot",
-        "dev",
-        "etc",
-        "home",
-        "lib",
-        "lib32",
-        "lib64",
-        "media",
-        "mnt",
-        "opt",
-        "proc",
-        "root",
-        "run",
-        "sbin",
-        "srv",
-        "sys",
-        "tmp",
-        "usr",
-        "var",
-    ]
-)
-_INTERPRETER = re.compile(r"(?<![\w./-])/usr/local/bin/python3(\.\d+)?(?![\w.-])")
+_SYSTEM = frozenset({
+    "bin", "boot", "dev", "etc", "home", "lib", "lib32", "lib64", "media", "mnt", "opt", "proc", "root", "run", "sbin",
+    "srv", "sys", "tmp", "usr", "var",
+})  # fmt: skip
+_SHARED = ("home", "opt", "srv")  # directories of the machine whose children may be the image's
+_INTERPRETER = re.compile(r"(?<![\w./-])/usr/local/bin/python(3(\.\d+)?)?(?![\w.-])")
+_PLACES = "places.json"  # in the container's directory: a node that comes back relocates alike
 _FIRST_UID = 1 << 30
 _UIDS = 1 << 28
 
@@ -82,14 +67,15 @@ class ProcessRuntime:
     def container(self, launch: Launch) -> dict[str, Any]:
         self._refuse(launch)
         relocation = self.relocation(launch)
-        home = launch.directory / "home"
-        scratch = launch.directory / "tmp"
+        home, scratch, programs = _home(launch), launch.directory / "tmp", launch.directory / "bin"
         message = shim_message(launch) | {
             "argv": [relocation.text(part) for part in launch.argv],
-            "env": self._environment(launch, relocation, home, scratch),
+            "env": {"HOME": str(home), "TMPDIR": str(scratch)} | self._environment(launch, relocation, programs),
             "cwd": relocation.text(launch.cwd) if launch.cwd not in ("", "/") else str(home),
             "no_new_privileges": True,
         }
+        (launch.directory / _PLACES).write_text(json.dumps(dict(relocation.places)))
+        self._place_interpreter(programs)
         identity = self._identity(launch)
         for directory in (home, scratch):
             directory.mkdir(parents=True, exist_ok=True)
@@ -101,9 +87,16 @@ class ProcessRuntime:
 
     def relocation(self, launch: Launch) -> Relocation:
         tree = launch.snapshot.directories[0]
-        places = {f"/{top}": str(tree / top) for top in _own_directories(tree)}
+        places = {f"/{path}": str(tree / path) for path in _own_directories(tree)}
+        home = launch.env.get("HOME", "/").rstrip("/")
+        if home.startswith("/") and host_path(home, launch.binds) is None:
+            places[home] = str(_home(launch))  # snapshots are shared and never written
         places |= {bind.path.rstrip("/"): str(bind.source) for bind in launch.binds}
         return Relocation(places, self._interpreter)
+
+    def command(self, directory: Path, argv: list[str]) -> list[str]:
+        places = json.loads((directory / _PLACES).read_text())
+        return [Relocation(places, self._interpreter).text(part) for part in argv]
 
     def pod_mounts(self, directory: Path, volumes: Mapping[str, Object]) -> list[dict[str, Any]]:
         return []  # `medium: Memory` is a promise about speed here, not about size
@@ -111,10 +104,18 @@ class ProcessRuntime:
     def cgroup(self, pod_uid: str) -> str:
         return ""
 
-    def _environment(self, launch: Launch, relocation: Relocation, home: Path, scratch: Path) -> dict[str, str]:
+    def _environment(self, launch: Launch, relocation: Relocation, programs: Path) -> dict[str, str]:
         env = {name: relocation.text(value) for name, value in launch.env.items()}
-        env["PATH"] = os.pathsep.join(filter(None, (*_below(env.get("PATH", ""), relocation), self._path)))
-        return {"HOME": str(home), "TMPDIR": str(scratch)} | env
+        own = _below(env.get("PATH", ""), relocation)
+        return env | {"PATH": os.pathsep.join([*own, str(programs), self._path])}
+
+    def _place_interpreter(self, programs: Path) -> None:
+        """Under every name that images have it by; not every machine has a `python`."""
+        programs.mkdir(exist_ok=True)
+        for name in ("python", "python3", f"python3.{sys.version_info.minor}"):
+            link = programs / name
+            link.unlink(missing_ok=True)
+            link.symlink_to(self._interpreter)
 
     def _identity(self, launch: Launch) -> int | None:
         wanted = launch.security.get("runAsUser")
@@ -157,8 +158,15 @@ def may_switch_user(paths: Iterable[Path]) -> bool:
     return all(parent.stat().st_mode & 0o001 for path in paths for parent in path.resolve().parents)
 
 
+def _home(launch: Launch) -> Path:
+    return launch.directory / "home"
+
+
 def _own_directories(tree: Path) -> list[str]:
-    return sorted(entry.name for entry in os.scandir(tree) if entry.name not in _SYSTEM)
+    """What the image has and the machine has not, as paths below the root."""
+    own = [entry.name for entry in os.scandir(tree) if entry.name not in _SYSTEM]
+    shared = [f"{top}/{entry.name}" for top in _SHARED if (tree / top).is_dir() for entry in os.scandir(tree / top)]
+    return sorted([*own, *shared])
 
 
 def _below(path: str, relocation: Relocation) -> list[str]:

@@ -1,7 +1,8 @@
-"""Probes: is a container started, ready, alive?
+"""Probes: is a container started, ready, alive? By `httpGet`, `tcpSocket` or `exec`; `grpc` and HTTPS are refused.
 
-Law: the first checks come at once and often (5 ms, doubling to 100 ms) until one succeeds, so that a waking function is
-ready the moment it answers; then every `periodSeconds`. `initialDelaySeconds` is honoured. Thresholds are Kubernetes'.
+Law: until one succeeds they follow each other after a tenth of the time spent so far (5 to 100 ms), so that a waking
+function is ready when it answers, give or take that tenth; then every `periodSeconds`. `initialDelaySeconds` is
+honoured. Thresholds are Kubernetes'.
 IO: loopback HTTP and TCP, and commands through the shim.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from funcs.api.meta import Object
 from funcs.control.clock import Clock
@@ -20,7 +21,7 @@ from .runtime import CannotRun
 Exec = Callable[[list[str], float], Awaitable[tuple[int, str]]]
 """Runs a command in the container with a deadline in seconds: its exit code and output."""
 
-_FIRST = 0.005
+_QUICKEST = 0.005
 _SLOWEST = 0.1
 _MOST_ANSWER = 64 * 1024
 
@@ -40,11 +41,16 @@ class Probe:
 
 
 def read(kind: str, spec: Object, container: Object, ports: Mapping[int, int]) -> Probe:
-    """A probe of a container's spec; its port is where the node has put it. Raises CannotRun for a handler we lack."""
+    """A probe of a container's spec, `kind` being its field's name; its port is where the node has put it.
+
+    Raises CannotRun for a handler we lack.
+    """
     handlers = [name for name in ("httpGet", "tcpSocket", "exec", "grpc") if spec.get(name) is not None]
     if handlers != handlers[:1] or not handlers or handlers[0] == "grpc":
-        raise CannotRun(f"{kind}Probe of {container['name']}: handler {', '.join(handlers) or 'none'} is not supported")
+        raise CannotRun(f"{kind} of {container['name']}: handler {', '.join(handlers) or 'none'} is not supported")
     handler = {handlers[0]: spec[handlers[0]]}
+    if str((spec.get("httpGet") or {}).get("scheme") or "HTTP").upper() != "HTTP":
+        raise CannotRun(f"{kind} of {container['name']}: httpGet over HTTPS is not supported")
     wanted = handler[handlers[0]].get("port") if handlers[0] != "exec" else None
     return Probe(
         kind=kind,
@@ -56,6 +62,10 @@ def read(kind: str, spec: Object, container: Object, ports: Mapping[int, int]) -
         successes=int(spec.get("successThreshold") or 1),
         failures=int(spec.get("failureThreshold") or 3),
     )
+
+
+def within(probe: Probe, timeout: float) -> Probe:
+    return replace(probe, timeout=timeout)
 
 
 def real_port(wanted: int | str, container: Object, ports: Mapping[int, int]) -> int:
@@ -77,7 +87,6 @@ async def watch(probe: Probe, clock: Clock, run: Exec, verdict: Callable[[bool, 
     if probe.initial_delay:
         await clock.sleep(probe.initial_delay)
     succeeded = failed = 0
-    fast = _FIRST
     began = clock.monotonic()
     ever = False
     while True:
@@ -85,7 +94,8 @@ async def watch(probe: Probe, clock: Clock, run: Exec, verdict: Callable[[bool, 
         succeeded, failed = (succeeded + 1, 0) if ok else (0, failed + 1)
         ever = ever or ok
         # Before the first success the quick schedule must not use up the threshold: a period counts as one failure.
-        spent = failed if ever else int((clock.monotonic() - began) / probe.period) + 1
+        lasted = clock.monotonic() - began
+        spent = failed if ever else int(lasted / probe.period) + 1
         if ok and succeeded >= probe.successes:
             verdict(True, "")
         elif not ok and spent >= probe.failures:
@@ -93,8 +103,7 @@ async def watch(probe: Probe, clock: Clock, run: Exec, verdict: Callable[[bool, 
         if ever:
             await clock.sleep(probe.period if succeeded >= probe.successes or failed else min(probe.period, _SLOWEST))
         else:
-            await clock.sleep(min(fast, probe.period))
-            fast = min(fast * 2, _SLOWEST)
+            await clock.sleep(min(max(_QUICKEST, lasted / 10), _SLOWEST, probe.period))
 
 
 async def check(probe: Probe, run: Exec) -> tuple[bool, str]:
@@ -128,8 +137,6 @@ async def _connect(probe: Probe) -> tuple[bool, str]:
 
 def _request(probe: Probe) -> bytes:
     get = probe.handler["httpGet"]
-    if str(get.get("scheme") or "HTTP").upper() != "HTTP":
-        raise ValueError("probes over HTTPS are not supported")
     path = str(get.get("path") or "/")
     headers = {
         "Host": f"{get.get('host') or '127.0.0.1'}:{probe.port}",

@@ -74,6 +74,10 @@ class PodRuntime(Protocol):
         """The shim's `start` message; writes what it needs below `launch.directory`. Raises CannotRun."""
         ...
 
+    def command(self, directory: Path, argv: list[str]) -> list[str]:
+        """Another command in the container of `directory` (a probe, a hook), as the shim must be told it."""
+        ...
+
     def pod_mounts(self, directory: Path, volumes: Mapping[str, Object]) -> list[dict[str, Any]]:
         """Mounts that all containers of a pod share (memory-backed emptyDirs). Raises CannotRun."""
         ...

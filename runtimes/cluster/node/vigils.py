@@ -38,7 +38,10 @@ class Ask(Protocol):
 
 
 class Vigils:
-    """One set of tasks per running container; `told(name, verdict)` hears the probes."""
+    """One set of tasks per running container.
+
+    `told(name, verdict)` hears the probes; `translate(name, argv)` is PodRuntime's `command`.
+    """
 
     def __init__(
         self,
@@ -46,8 +49,9 @@ class Vigils:
         spawn: Callable[[Coroutine[None, None, None]], asyncio.Task[None]],
         ask: Ask,
         told: Callable[[str, Verdict], None],
+        translate: Callable[[str, list[str]], list[str]],
     ) -> None:
-        self._clock, self._spawn, self._ask, self._told = clock, spawn, ask, told
+        self._clock, self._spawn, self._ask, self._told, self._translate = clock, spawn, ask, told, translate
         self._tasks: dict[str, list[asyncio.Task[None]]] = {}
         self._started: dict[str, asyncio.Event] = {}
 
@@ -76,18 +80,15 @@ class Vigils:
         """How to run commands in a container."""
 
         async def run(argv: list[str], timeout: float) -> tuple[int, str]:
-            answer = await self._ask("exec", timeout + 5.0, name=name, argv=argv, timeout=timeout)
+            own = self._translate(name, argv)
+            answer = await self._ask("exec", timeout + 5.0, name=name, argv=own, timeout=timeout)
             return (124 if answer["timed_out"] else int(answer["code"])), str(answer["output"])
 
         return run
 
     async def _probe(self, container: Object, kind: str, ports: Mapping[int, int]) -> None:
         name = container["name"]
-        try:
-            probe = probes.read(kind, container[f"{kind}Probe"], container, ports)
-        except FuncsError as error:
-            self._told(name, Verdict(kind, False, str(error)))
-            return
+        probe = probes.read(f"{kind}Probe", container[f"{kind}Probe"], container, ports)
         if kind != "startup":
             await self._started[name].wait()
 

@@ -1,7 +1,9 @@
 """A pod's volumes as directories of the host, and a container's mounts as binds of them.
 
 Law: nothing that a pod names leads outside its volume: keys, items and subPaths are checked component by component, and
-a subPath is followed through no symlink that leaves. IO: `pods/<uid>/volumes`, `volumes/<namespace>/<claim>`, Client.
+a subPath is followed through no symlink that leaves. Files are what they were when the pod was prepared: a changed
+ConfigMap or Secret is not brought into running pods, and a service account's token is not renewed there.
+IO: `pods/<uid>/volumes`, `volumes/<namespace>/<claim>`, Client.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import shutil
 import signal
 from collections.abc import Coroutine
 from dataclasses import replace
@@ -22,9 +21,9 @@ from funcs.api.meta import Object
 from funcs.control.client import DeleteOptions
 from funcs.errors import Conflict, FuncsError, NotFound, Unavailable
 
+from . import hooks, steps
 from . import ports as port_rules
-from . import probes, steps
-from .assembly import Assembled, assemble, termination_message
+from .assembly import Assembled
 from .decide import (
     Action,
     Observed,
@@ -34,23 +33,21 @@ from .decide import (
     Skip,
     Start,
     Stop,
-    Termination,
     containers,
     decide,
     init_containers,
     is_ordered,
     is_step,
 )
-from .environment import Facts
 from .link import Link, Message, ShimRecord, kill_shim, read_record, start_shim
+from .local import LocalPod
 from .settings import Surroundings
-from .shim.crilog import timestamp
 from .status import differs, pod_status
 from .vigils import Verdict, Vigils
-from .volumes import Places, Volume, binds, make_volumes
 
 _STATUS_RETRY = 1.0
-_PULLED = "Container image {image!r} is present on the machine"
+_LEAST_AFTER_HOOK = 2.0
+_PULLED = {True: 'Successfully pulled image "{}"', False: 'Container image "{}" already present on machine'}
 
 
 class PodWorker:
@@ -58,17 +55,13 @@ class PodWorker:
 
     def __init__(self, around: Surroundings, pod: Object) -> None:
         self._around = around
-        self._pod = pod
+        self._local = LocalPod(around, pod)
         self._seen = Observed()
-        self._directory = around.settings.pods / meta.uid(pod)
         self._changed = asyncio.Event()
         self._link: Link | None = None
-        self._volumes: dict[str, Volume] = {}
-        self._ports: dict[int, int] = {}
-        self._assembled: dict[str, Assembled] = {}
         self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._vigils = Vigils(around.clock, self._spawn, self._ask, self._verdict)
+        self._vigils = Vigils(around.clock, self._spawn, self._ask, self._verdict, self._local.command)
         self._gone = False
         self._done = False
 
@@ -78,8 +71,12 @@ class PodWorker:
         fresh._gone = self._gone
         return fresh
 
+    @property
+    def _pod(self) -> Object:
+        return self._local.object
+
     def update(self, pod: Object) -> None:
-        self._pod = pod
+        self._local.object = pod
         self._changed.set()
 
     def vanished(self) -> None:
@@ -135,17 +132,13 @@ class PodWorker:
         """Directory, ports, volumes, shim."""
         around, now = self._around, self._around.clock.now()
         try:
-            self._directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-            if not self._ports:
-                self._ports = around.ports.take(port_rules.declared(self._pod))
-            began = self._seen.began or now
-            self._seen = replace(self._seen, began=began)
-            _write_json(self._directory / "pod.json", self._memory())
+            self._seen = replace(self._seen, began=self._seen.began or now)
+            self._local.settle(self._seen.began)
             await self._publish_ports()
-            self._volumes = await make_volumes(around.client, self._facts(), self._places())
+            await self._local.make_volumes()
             address = around.settings.socket(meta.uid(self._pod))
             around.settings.run.mkdir(mode=0o700, parents=True, exist_ok=True)
-            await start_shim(self._directory, address, around.runtime.cgroup(meta.uid(self._pod)))
+            await start_shim(self._local.directory, address, around.runtime.cgroup(meta.uid(self._pod)))
             await self._connect(str(address))
         except (FuncsError, OSError) as error:
             self._prepare_failed(error, now)
@@ -160,23 +153,19 @@ class PodWorker:
         self._around.recorder.record(self._pod, word, str(error), warning=True)
 
     async def _publish_ports(self) -> None:
-        text = json.dumps({str(port): real for port, real in self._ports.items()})
-        if self._ports and meta.annotations(self._pod).get(port_rules.ANNOTATION) != text:
+        text = json.dumps({str(port): real for port, real in self._local.ports.items()})
+        if self._local.ports and meta.annotations(self._pod).get(port_rules.ANNOTATION) != text:
             patch: Object = {"metadata": {"annotations": {port_rules.ANNOTATION: text}}}
-            self._pod = await self._around.client.patch(
+            self._local.object = await self._around.client.patch(
                 core.POD, meta.name(self._pod), patch, meta.namespace(self._pod)
             )
 
     async def _start(self, name: str) -> None:
-        container, around = self._container(name), self._around
-        attempt = self._seen.of(name).attempt + 1
+        container, around = self._local.container(name), self._around
         try:
-            made = await assemble(around, self._facts(), container, attempt, self._volumes)
-            around.recorder.record(self._pod, "Pulled", _PULLED.format(image=container["image"]), container=name)
-            message = around.runtime.container(made.launch)
-            message["previous"] = _read_json(self._directory / name / "status.json")
-            message["mounts"] = [*self._shared_mounts(), *message.get("mounts", [])]
-            self._assembled[name] = made
+            made, message = await self._local.assemble(container, self._seen.of(name).attempt + 1)
+            pulled = _PULLED[made.launch.image.pulled].format(container["image"])
+            around.recorder.record(self._pod, "Pulled", pulled, container=name)
             self._see(name, image_id=made.launch.image.id)
             await self._ask("start", 10.0, container=message)
             around.recorder.record(self._pod, "Created", f"Created container: {name}", container=name)
@@ -191,43 +180,46 @@ class PodWorker:
         self._changed.set()
 
     async def _stop(self, action: Stop) -> None:
-        container = self._container(action.name)
-        self._around.recorder.record(self._pod, "Killing", f"Stopping container {action.name}", container=action.name)
+        name = action.name
+        self._around.recorder.record(self._pod, "Killing", f"Stopping container {name}", container=name)
         remaining = action.grace
-        hook = (container.get("lifecycle") or {}).get("preStop")
-        if hook and remaining > 0:
+        hook = hooks.read("preStop", self._local.container(name), self._local.ports)
+        if hook is not None and remaining > 0:
             began = self._around.clock.monotonic()
-            await self._pre_stop(container, hook, remaining)
-            remaining = max(2.0, remaining - (self._around.clock.monotonic() - began))
-        number = _stop_signal(self._assembled.get(action.name))
+            await self._run_hook(name, "PreStop", hook, remaining)
+            remaining = max(_LEAST_AFTER_HOOK, remaining - (self._around.clock.monotonic() - began))
+        number = _stop_signal(self._local.assembled(name))
         with contextlib.suppress(FuncsError):  # it has ended meanwhile, or the shim has, which says so itself
-            await self._ask("stop", 10.0, name=action.name, grace=remaining, signal=number)
+            await self._ask("stop", 10.0, name=name, grace=remaining, signal=number)
 
-    async def _pre_stop(self, container: Object, hook: Object, limit: float) -> None:
-        if "sleep" in hook:
-            await self._around.clock.sleep(min(limit, float(hook["sleep"]["seconds"])))
+    async def _run_hook(self, name: str, kind: str, hook: hooks.Hook, limit: float) -> bool:
+        why = await hooks.run(hook, self._around.clock, self._vigils.command_in(name), limit)
+        if why:
+            self._around.recorder.record(self._pod, f"Failed{kind}Hook", why, container=name, warning=True)
+        return not why
+
+    async def _post_start(self, container: Object, hook: hooks.Hook, attempt: int) -> None:
+        """The container counts as started, and is probed, once this is done; it is killed if this fails."""
+        name = container["name"]
+        ok = await self._run_hook(name, "PostStart", hook, hooks.POST_START_SECONDS)
+        found = self._seen.of(name)
+        if (found.phase, found.attempt) != ("running", attempt):
             return
-        try:
-            probe = probes.read("preStop", hook | {"timeoutSeconds": limit}, container, self._ports)
-        except FuncsError as error:
-            self._around.recorder.record(self._pod, "FailedPreStopHook", str(error), warning=True)
-            return
-        ok, why = await probes.check(probe, self._vigils.command_in(container["name"]))
-        if not ok:
-            self._around.recorder.record(self._pod, "FailedPreStopHook", why, container=container["name"], warning=True)
+        if ok:
+            self._see(name, **_begun(container))
+            self._watch(container)
+        else:
+            self._see(name, sick=f"Container {name} failed its postStart hook")
+        self._changed.set()
 
     def _skip(self, name: str) -> None:
-        container = self._container(name)
-        mounted = binds(container, self._facts(), self._volumes, {})
-        ended = steps.skip_step(container, mounted, self._around.clock.now())
-        self._see(name, phase="exited", attempt=0, ended=ended)
-        _note(self._directory / name, steps.SKIPPED, self._around.clock.now())
+        self._see(name, phase="exited", attempt=0, ended=self._local.skip(name, self._around.clock.now()))
         self._changed.set()
 
     async def _remove(self) -> None:
         """Nothing is left of the pod, here or in the API."""
         self._vigils.end_all()
-        record = read_record(self._directory)
+        record = read_record(self._local.directory)
         link, self._link = self._link, None
         if link is not None:
             with contextlib.suppress(FuncsError):
@@ -235,8 +227,7 @@ class PodWorker:
             link.close()
         if record is not None:
             await _await_end(record, self._around)
-        await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
-        self._around.ports.release(self._ports.values())
+        await self._local.remove()
         if not self._gone:
             options = DeleteOptions(grace_seconds=0, uid=meta.uid(self._pod))
             with contextlib.suppress(NotFound, Conflict):
@@ -247,17 +238,14 @@ class PodWorker:
 
     async def _adopt(self) -> None:
         """Take over what an earlier node has left running."""
-        try:
-            memory = json.loads((self._directory / "pod.json").read_text())
-        except (OSError, ValueError):
+        began = self._local.recall()
+        if began is None:
             return
-        self._ports = {int(port): int(real) for port, real in memory["ports"].items()}
-        self._around.ports.adopt(self._ports.values())
-        self._seen = replace(self._seen, began=float(memory["began"]))
-        record = read_record(self._directory)
+        self._seen = replace(self._seen, began=began)
+        record = read_record(self._local.directory)
         if record is None:
             return
-        self._volumes = await self._known_volumes()
+        await self._local.find_volumes()
         if record.is_alive():
             try:
                 await self._connect(record.socket)
@@ -266,38 +254,26 @@ class PodWorker:
             else:
                 self._seen = replace(self._seen, prepared=True)
                 return
-        self._shim_lost()
-
-    async def _known_volumes(self) -> dict[str, Volume]:
-        """The volumes again: made already, so only their places are new to us; missing sources keep what is there."""
-        try:
-            return await make_volumes(self._around.client, self._facts(), self._places())
-        except FuncsError:
-            names = [volume["name"] for volume in meta.spec(self._pod).get("volumes") or []]
-            return {name: Volume(self._directory / "volumes" / name, "emptyDir") for name in names}
+        await self._shim_lost()
 
     async def _connect(self, address: str) -> None:
         self._link, states = await Link.open(address)
         for state in states:
-            self._heard(state)
+            self._heard(state, fresh=False)
         self._spawn(self._listen(self._link))
 
     async def _listen(self, link: Link) -> None:
         await link.listen(self._heard)
         if self._link is link and not self._done:
             self._link = None
-            self._shim_lost()
+            await self._shim_lost()
 
-    def _shim_lost(self) -> None:
+    async def _shim_lost(self) -> None:
         """The shim was killed, and with it every container: what ran has ended, and nobody knows how."""
+        await self._local.end_strays()
         for container in (*init_containers(self._pod), *containers(self._pod)):
-            state = _read_json(self._directory / container["name"] / "status.json")
-            if state is not None and state.get("state") == "exited":
-                self._heard(state)
-            elif state is not None:
-                state |= {"state": "exited", "exitCode": 137, "signal": 9, "reason": "ContainerStatusUnknown"}
-                state |= {"finishedAt": self._around.clock.now()}
-                _write_json(self._directory / container["name"] / "status.json", state)
+            state = self._local.mark_lost(container["name"], self._around.clock.now())
+            if state is not None:
                 self._heard(state)
         if meta.spec(self._pod).get("restartPolicy", "Always") == "Always" and not is_ordered(self._pod):
             self._seen = replace(self._seen, prepared=False, preparing=False)
@@ -306,48 +282,33 @@ class PodWorker:
         self._around.recorder.record(self._pod, "ShimKilled", "The pod's shim was killed", warning=True)
         self._changed.set()
 
-    def _heard(self, state: Message) -> None:
-        """A container's state, from its shim."""
+    def _heard(self, state: Message, *, fresh: bool = True) -> None:
+        """A container's state, from its shim; one that is not fresh began under an earlier worker."""
         name = str(state["name"])
         found = self._seen.of(name)
-        container = self._container(name)
-        last = self._termination(container, state["previous"]) if state.get("previous") else found.last
+        container = self._local.container(name)
+        last = self._local.termination(container, state["previous"]) if state.get("previous") else found.last
         if state["state"] == "running":
+            hook = hooks.read("postStart", container, self._local.ports) if fresh else None
+            attempt = int(state["attempt"])
             self._see(
-                name, phase="running", attempt=int(state["attempt"]), started_at=float(state["startedAt"]), last=last,
+                name, phase="running", attempt=attempt, started_at=float(state["startedAt"]), last=last,
                 ended=None, problem=None, sick="",
-                started="startupProbe" not in container,
-                ready="readinessProbe" not in container and "startupProbe" not in container,
+                **(_begun(container) if hook is None else {"started": False, "ready": False}),
             )  # fmt: skip
             self._around.recorder.record(self._pod, "Started", f"Started container {name}", container=name)
-            self._watch(container)
+            if hook is None:
+                self._watch(container)
+            else:
+                self._spawn(self._post_start(container, hook, attempt))
         elif state["state"] == "exited":
             self._vigils.end(name)
-            ended = self._termination(container, state)
+            ended = self._local.termination(container, state)
             self._see(
                 name, phase="exited", attempt=int(state["attempt"]), started_at=float(state["startedAt"]), last=last,
                 ended=ended, ready=False, started=False, stopping=False, problem=None,
             )  # fmt: skip
         self._changed.set()
-
-    def _termination(self, container: Object, state: Message) -> Termination:
-        ended = Termination(
-            exit_code=int(state["exitCode"]),
-            reason=str(state["reason"]),
-            started_at=float(state["startedAt"]),
-            finished_at=float(state["finishedAt"]),
-            signal=int(state.get("signal") or 0),
-            message=str(state.get("message") or ""),
-        )
-        name = container["name"]
-        if is_step(self._pod, name):
-            return steps.end_step(container, binds(container, self._facts(), self._volumes, {}), ended)
-        if ended.message:
-            return ended
-        made = self._assembled.get(name)
-        file = made.message if made is not None else self._directory / name / "termination-log"
-        log = self._directory / name / "log"
-        return replace(ended, message=termination_message(container, file, log, ended.exit_code != 0))
 
     def _watch(self, container: Object) -> None:
         name = container["name"]
@@ -355,11 +316,11 @@ class PodWorker:
         ends = None
         if step is not None and step.timeout is not None:
             ends = self._seen.of(name).started_at + step.timeout - self._around.clock.now()
-        self._vigils.begin(container, self._ports, ends)
+        self._vigils.begin(container, self._local.ports, ends)
 
     def _verdict(self, name: str, verdict: Verdict) -> None:
         """What a probe has found of a running container."""
-        container, found, kind = self._container(name), self._seen.of(name), verdict.kind
+        container, found, kind = self._local.container(name), self._seen.of(name), verdict.kind
         if found.phase != "running":
             return
         if kind == "startup" and verdict.ok and not found.started:
@@ -382,7 +343,7 @@ class PodWorker:
         if not differs(self._pod, status):
             return None
         try:
-            self._pod = await self._around.client.patch_status(
+            self._local.object = await self._around.client.patch_status(
                 core.POD, meta.name(self._pod), status, meta.namespace(self._pod)
             )
         except NotFound:
@@ -405,43 +366,17 @@ class PodWorker:
         found = replace(self._seen.of(name), **changes)  # type: ignore[arg-type]
         self._seen = replace(self._seen, containers={**self._seen.containers, name: found})
 
-    def _container(self, name: str) -> Object:
-        spec = meta.spec(self._pod)
-        everything = (*(spec.get("initContainers") or []), *(spec.get("containers") or []))
-        return next(each for each in everything if each["name"] == name)
-
-    def _facts(self) -> Facts:
-        settings = self._around.settings
-        return Facts(pod=self._pod, node_capacity=settings.capacity, ports=self._ports, service=settings.service)
-
-    def _places(self) -> Places:
-        settings = self._around.settings
-        return Places(pod=self._directory, claims=settings.claims, certificate_authority=settings.certificate_authority)
-
-    def _shared_mounts(self) -> list[Message]:
-        if is_ordered(self._pod):
-            return []  # the node itself writes into the volumes of steps, so they must be where it can see them
-        memory = {
-            volume["name"]: volume["emptyDir"]
-            for volume in meta.spec(self._pod).get("volumes") or []
-            if (volume.get("emptyDir") or {}).get("medium") == "Memory"
-        }
-        return self._around.runtime.pod_mounts(self._directory, memory)
-
     async def _ask(self, operation: str, deadline: float, **fields: Any) -> Message:
         """Raises Unavailable when there is no shim, or it says no."""
         if self._link is None:
             raise Unavailable("the pod's shim is gone", reason="RunContainerError")
         return await self._link.ask(operation, deadline, **fields)
 
-    def _memory(self) -> Object:
-        return {
-            "uid": meta.uid(self._pod),
-            "name": meta.name(self._pod),
-            "namespace": meta.namespace(self._pod),
-            "ports": {str(port): real for port, real in self._ports.items()},
-            "began": self._seen.began,
-        }
+
+def _begun(container: Object) -> dict[str, bool]:
+    """What a running container is before any probe has spoken."""
+    started = "startupProbe" not in container
+    return {"started": started, "ready": started and "readinessProbe" not in container}
 
 
 async def _await_end(record: ShimRecord, around: Surroundings) -> None:
@@ -459,24 +394,3 @@ def _stop_signal(made: Assembled | None) -> int:
     if name.isdecimal():
         return int(name)
     return int(getattr(signal, name if name.startswith("SIG") else f"SIG{name}", signal.SIGTERM)) if name else 15
-
-
-def _note(directory: Path, line: str, now: float) -> None:
-    """A line of the node's own in a container's log."""
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / "log").open("a") as log:
-        log.write(f"{timestamp(int(now * 1e9))} stderr F {line}\n")
-
-
-def _read_json(path: Path) -> Message | None:
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def _write_json(path: Path, value: Object) -> None:
-    fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps(value))
-    fresh.replace(path)

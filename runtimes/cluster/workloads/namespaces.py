@@ -10,13 +10,13 @@ from functools import partial
 
 from funcs.api import core, meta
 from funcs.api.catalog import KINDS
+from funcs.api.core_rules import NAMESPACE_FINALIZER
 from funcs.api.kinds import Kind
 from funcs.api.meta import Key, Object
 from funcs.control.client import Client, Selection, WriteOptions
 from funcs.control.controller import Cache, Controller, LookAgain, Watch
 from funcs.errors import AlreadyExists, NotFound
 
-FINALIZER = "kubernetes"
 ROOT_CA = "kube-root-ca.crt"
 _WRITE = WriteOptions(manager="namespace-controller")
 _NAMESPACED = tuple(kind for kind in KINDS if kind.namespaced)
@@ -63,7 +63,7 @@ class Namespaces:
                     await self._delete(kind, obj)
         if left:
             return LookAgain(1.0)  # objects with finalizers end in their own time; their events come sooner
-        remaining = [found for found in meta.finalizers(namespace) if found != FINALIZER]
+        remaining = [found for found in meta.finalizers(namespace) if found != NAMESPACE_FINALIZER]
         if remaining != meta.finalizers(namespace):
             await self._client.patch(core.NAMESPACE, name, {"metadata": {"finalizers": remaining}}, options=_WRITE)
         return None

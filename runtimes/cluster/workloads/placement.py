@@ -1,7 +1,7 @@
 """Where a pod runs: on one machine, placing is part of admission.
 
-Law: a pod is given its node when it is created, unless its nodeSelector asks for labels this node does not have; then it
-stays Pending, as it would on Kubernetes. Saves a write and a watch on the way of every cold start. No IO.
+Law: a pod is given its node when it is created, unless its nodeSelector asks for labels this node does not have; then
+it stays Pending, as it would on Kubernetes. Saves a write and a watch on the way of every cold start. No IO.
 """
 
 from __future__ import annotations

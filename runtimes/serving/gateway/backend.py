@@ -17,6 +17,7 @@ from ..breaker import queue_depth
 from .metrics import Figures
 
 if TYPE_CHECKING:
+    from .repeats import Answer
     from .upstream import Upstream
 
 Address = tuple[str, int]
@@ -49,9 +50,12 @@ class Limits:
 
 
 class Pod:
-    """One ready address and its pooled connections. `gone` pods finish what they have and take nothing new."""
+    """One ready address and its pooled connections. `gone` pods finish what they have and take nothing new.
 
-    __slots__ = ("address", "failures", "gone", "idle", "in_flight")
+    `last_head` and `known`: of its last answer, for `repeats`.
+    """
+
+    __slots__ = ("address", "failures", "gone", "idle", "in_flight", "known", "last_head")
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -59,6 +63,8 @@ class Pod:
         self.idle: list[Upstream] = []
         self.gone = False
         self.failures = 0
+        self.last_head = b""
+        self.known: Answer | None = None
 
 
 class Backend:

@@ -15,6 +15,7 @@ import httptools
 from . import heads
 from .answers import answer
 from .exchange import Exchange
+from .repeats import Request, fields_of, learned, repeated
 from .table import Target
 from .tunnel import join
 
@@ -51,6 +52,8 @@ class ClientConnection(asyncio.Protocol):
         self._paused = False
         self._unparsed = 0
         self._forwarded: tuple[bytes, bytes] = (b"", b"")
+        self._fields = b""  # of the last request that came at once, and what is known of such
+        self._known: Request | None = None
 
     # What the transport calls.
 
@@ -65,8 +68,11 @@ class ClientConnection(asyncio.Protocol):
             return
         gateway = self.gateway
         self.since = gateway.now
+        idle = self.current is None and self._incoming is None
         if len(data) > gateway.settings.head:
             self.is_large = True
+        elif idle and self._known is not None and repeated(self, self._known, data):
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -74,6 +80,8 @@ class ClientConnection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self.refuse(400, f"malformed request: {error}\n")
         incoming, current = self._incoming, self.current
+        if idle and current is not None and not self.is_large:
+            self._remember(data, current)
         if incoming is not None and not incoming.method:
             self._head_grows(len(data))
         if self._refusal is not None or (current is not None and not current.started):
@@ -150,9 +158,6 @@ class ClientConnection(asyncio.Protocol):
             self.refuse(400, f"more than {_PIPELINED} requests are waiting on this connection\n")
 
     # What exchanges call.
-
-    def write(self, data: bytes) -> None:
-        self.transport.write(data)
 
     def finished(self, exchange: Exchange, *, keep: bool) -> None:
         """The answer is out."""
@@ -279,6 +284,13 @@ class ClientConnection(asyncio.Protocol):
         self._unparsed += received
         if self._unparsed > self.gateway.settings.head:
             self.refuse(431, f"the head is larger than {self.gateway.settings.head} bytes\n")
+
+    def _remember(self, data: bytes, exchange: Exchange) -> None:
+        """A head that comes for the second time in a row is worth remembering."""
+        fields = fields_of(data)
+        if fields and fields == self._fields:
+            self._known = learned(data, fields, exchange)
+        self._fields = fields
 
     def _upgrade(self, rest: bytes) -> None:
         """The parser stops at a request to upgrade. A tunnel keeps what follows; else it is parsed as HTTP/1.1."""

@@ -52,7 +52,7 @@ class Exchange:
         """Find who answers, and a pod of theirs."""
         client = self.client
         gateway = client.gateway
-        self.started = self.touched = now = gateway.monotonic()
+        self.started = self.touched = gateway.monotonic()
         if self._is_refused():
             return
         target = client.target
@@ -73,20 +73,21 @@ class Exchange:
         if backend.limits.protocol != "http1":
             self._refuse(501, f"revision {key} speaks {backend.limits.protocol}; this gateway speaks HTTP/1.1\n")
             return
-        backend.arrive(now)
+        backend.arrive(self.started)
         pod = self.pod = backend.take()
         if pod is not None:
-            self._connect(pod)
+            self.connect(pod)
         else:
-            self._wait(backend)
+            self.wait(backend)
 
     def admitted(self, pod: Pod) -> None:
         """The wait is over."""
         self.pod = pod
         self.cold = self.client.gateway.monotonic() - self.started
-        self._connect(pod)
+        self.connect(pod)
 
-    def _wait(self, backend: Backend, *, first: bool = False) -> None:
+    def wait(self, backend: Backend, *, first: bool = False) -> None:
+        """Until the revision has a pod with room; refused where too many wait already."""
         if not backend.is_ready and not self.waited:
             self.waited = True
             backend.figures.cold += 1
@@ -95,7 +96,8 @@ class Exchange:
         elif self.pending_size > self.client.gateway.settings.unsent:
             self.client.hold()
 
-    def _connect(self, pod: Pod) -> None:
+    def connect(self, pod: Pod) -> None:
+        """By a connection that is idle, or else a new one."""
         while pod.idle:
             upstream = pod.idle.pop()
             if not upstream.transport.is_closing():
@@ -109,16 +111,18 @@ class Exchange:
         upstream.start(self)
         if not self.wire:
             self.wire = self._head()
-        data = b"".join([self.wire, *self.pending]) if self.pending else self.wire
-        self.pending = []
-        self.pending_size = 0
-        if self.complete:
-            self.wire = data
+        data = self.wire
+        if self.pending:
+            data = b"".join([data, *self.pending])
+            self.pending, self.pending_size = [], 0
+            if self.complete:
+                self.wire = data
         upstream.transport.write(data)
-        if self.client.slow:
+        client = self.client
+        if client.slow:
             upstream.transport.pause_reading()
-        if self.client.held and not self.upgrade:
-            self.client.unhold()
+        if client.held and not self.upgrade:
+            client.unhold()
 
     def connect_failed(self) -> None:
         """Nothing was sent: another pod, or wait again."""
@@ -135,9 +139,9 @@ class Exchange:
         other = backend.take()
         if other is not None:
             self.pod = other
-            self._connect(other)
+            self.connect(other)
         else:
-            self._wait(backend, first=True)
+            self.wait(backend, first=True)
 
     # The body, on its way to the pod.
 
@@ -169,31 +173,32 @@ class Exchange:
     # The answer, on its way to the client.
 
     def interim(self, head: bytes) -> None:
-        self.client.write(head)
+        self.client.transport.write(head)
 
     def answer(self, status: int, head: bytes, body: bytes) -> None:
+        client = self.client
         self.status = status
         self.sent = True
-        if self.waited or self.close or self.client.draining:
+        if self.waited or self.close or client.draining:
             head = self._marked(head)
-        self.touched = self.client.gateway.now
-        self.client.write(head + body if body else head)
+        self.touched = client.gateway.now
+        client.transport.write(head + body if body else head)
 
     def pass_on(self, data: bytes) -> None:
         self.touched = self.client.gateway.now
-        self.client.write(data)
+        self.client.transport.write(data)
 
     def upstream_done(self, upstream: Upstream, *, reusable: bool) -> None:
-        pod = upstream.pod
+        pod, client = upstream.pod, self.client
         if reusable and self.complete and not pod.gone:
-            upstream.since = self.client.gateway.now
-            if self.client.slow:
+            if client.slow:
                 upstream.transport.resume_reading()
-            pod.idle.append(upstream)
+            upstream.put_aside(client.gateway.now)
         else:
             upstream.transport.close()
         self.upstream = None
-        self._finish(keep=self.complete and not self.close)
+        self.account()
+        client.finished(self, keep=self.complete and not self.close)
 
     def upstream_lost(self, upstream: Upstream, *, untouched: bool) -> None:
         self.upstream = None
@@ -201,7 +206,7 @@ class Exchange:
         if self.sent:
             self._finish(keep=False)  # also how an answer without a length ends
         elif stale and self.pod is not None:
-            self._connect(self.pod)
+            self.connect(self.pod)
         else:
             self._refuse(502, "the pod closed the connection before it answered\n")
 
@@ -242,10 +247,10 @@ class Exchange:
         """The client is gone."""
         self._drop_upstream()
         self.status = self.status or 499
-        self._account()
+        self.account()
 
     def finish_tunnel(self) -> None:
-        self._account()
+        self.account()
 
     def _time_out(self, text: str) -> None:
         self._drop_upstream()
@@ -258,17 +263,17 @@ class Exchange:
         self.status = status
         self.sent = True
         keep = self.complete and not self.close
-        self.client.write(answer(status, text, close=not keep, head=self.method == b"HEAD"))
+        self.client.transport.write(answer(status, text, close=not keep, head=self.method == b"HEAD"))
         if self.backend is None:
             refused = self.client.gateway.refused
             refused[status] = refused.get(status, 0) + 1
         self._finish(keep=keep)
 
     def _finish(self, *, keep: bool) -> None:
-        self._account()
+        self.account()
         self.client.finished(self, keep=keep)
 
-    def _account(self) -> None:
+    def account(self) -> None:
         """Once: leave the revision, let the next one in, count."""
         backend = self.backend
         if self.finished or backend is None or self.probe is not None:
@@ -315,12 +320,16 @@ class Exchange:
         return sum(map(len, self.lines)) + len(self.target) + len(self.host)
 
     def _head(self) -> bytes:
+        version = b" HTTP/1.0\r\n" if self.client.is_old else b" HTTP/1.1\r\n"
+        return b"%b %b%b%b%b\r\n" % (self.method, self.target, version, self.fields(), self._request_id())
+
+    def fields(self) -> bytes:
+        """As the pod gets them: all but the request's id."""
         client, lines = self.client, self.lines
         if self.connection is not None and not self.upgrade:
             named = heads.named_by_connection(self.connection)
             lines = heads.without(lines, named) if named else lines
-        version = b" HTTP/1.0\r\nhost: " if client.is_old else b" HTTP/1.1\r\nhost: "
-        parts = [self.method, b" ", self.target, version, self.host, b"\r\n", *lines]
+        parts = [b"host: ", self.host, b"\r\n", *lines]
         if self.chunked:
             parts.append(b"transfer-encoding: chunked\r\n")
         elif self.length is not None:
@@ -329,13 +338,13 @@ class Exchange:
             parts += (b"connection: upgrade\r\nupgrade: ", self.upgrade_to, b"\r\n")
         if self.brought is None:
             parts.append(client.forwarded(self.host))
-            parts.append(client.gateway.request_id())
         else:
             parts.append(heads.forwarded_with(client.peer, self.host, self.brought))
-            known = [value for name, value in self.brought if name == b"x-request-id"]
-            parts.append(b"x-request-id: %b\r\n" % known[0] if known else client.gateway.request_id())
-        parts.append(b"\r\n")
         return b"".join(parts)
+
+    def _request_id(self) -> bytes:
+        known = [value for name, value in self.brought or () if name == b"x-request-id"]
+        return b"x-request-id: %b\r\n" % known[0] if known else self.client.gateway.request_id()
 
     def _marked(self, head: bytes) -> bytes:
         if self.waited:

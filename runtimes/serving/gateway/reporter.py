@@ -52,9 +52,11 @@ class Reporter:
                 backend.measure(now, now)  # what happened while the line was down is not this second's load
                 if backend.waiting and not backend.is_ready:
                     self.poke(backend.key)
-            while not reader.at_eof() and not writer.is_closing():
+            while True:
                 began = gateway.monotonic()
                 await self._clock.sleep(PERIOD)
+                if reader.at_eof() or writer.is_closing():  # uvloop raises RuntimeError for a write to a closed line
+                    return
                 writer.write(_report(gateway, began))
                 if writer.transport.get_write_buffer_size() > _UNSENT:
                     return

@@ -13,6 +13,7 @@ import httptools
 
 from .backend import Pod
 from .heads import end_to_end
+from .repeats import Answer, answered
 
 if TYPE_CHECKING:
     from .exchange import Exchange
@@ -46,6 +47,14 @@ class Upstream(asyncio.Protocol):
         if self._parser is None:
             self._parser = httptools.HttpResponseParser(self)
 
+    def put_aside(self, now: float) -> None:
+        """The answer is complete, and the connection waits for the next request."""
+        self._exchange = None
+        self._in_head = False
+        self.reused = True
+        self.since = now
+        self.pod.idle.append(self)
+
     def detach(self) -> None:
         """Nobody wants the answer any more."""
         self._exchange = None
@@ -61,7 +70,8 @@ class Upstream(asyncio.Protocol):
         if exchange is None:
             self.transport.abort()
         elif self._in_head:
-            self._head(data, exchange)
+            if self._buffer or not answered(self, exchange, data):
+                self._head(data, exchange)
         elif self._feed(data):
             exchange.pass_on(data)
             if self._complete:
@@ -142,9 +152,20 @@ class Upstream(asyncio.Protocol):
         if self._overrun:
             exchange.upstream_failed("more than one answer came to one request")
             return
-        exchange.answer(status, end_to_end(data[:end]), data[end:] if len(data) > end else b"")
+        head = data[:end]
+        passed = end_to_end(head)
+        if self._complete and self._keep and not bodiless:
+            self._remember(head, len(data), status, passed)
+        exchange.answer(status, passed, data[end:] if len(data) > end else b"")
         if self._complete:
             self._end(exchange)
+
+    def _remember(self, head: bytes, size: int, status: int, passed: bytes) -> None:
+        """A head that comes for the second time in a row is worth remembering."""
+        pod = self.pod
+        if head == pod.last_head:
+            pod.known = Answer.learned(head, size, status, passed)
+        pod.last_head = head
 
     def _keeps(self, head: bytes) -> bool:
         return head.startswith(b"HTTP/1.1") and b"connection: close" not in head.lower()

@@ -65,7 +65,7 @@ def _of_revision(created: Object) -> Condition:
         return Condition("Ready")
     if ready.status == "True":
         return Condition("Ready", "True")
-    text = f'Revision "{meta.name(created)}" failed with message: {ready.message}.'
+    text = f'Revision "{meta.name(created)}" failed with message: {ready.message.rstrip(".")}.'
     return Condition("Ready", "False", "RevisionFailed", text)
 
 

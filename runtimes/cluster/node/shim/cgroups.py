@@ -1,11 +1,18 @@
-"""A pod's control groups, under cgroup v1, v2 or both: was there an out-of-memory kill, and remove what is left.
+"""A pod's control groups, under cgroup v1, v2 or both: made, joined, asked for out-of-memory kills, removed.
 
-Law: a group is named by its path below each hierarchy; only empty groups are removed.
+Law: a group is named by its path below each hierarchy; only empty groups are removed. A process is put into its group
+by itself, before it becomes the container, through v1's `tasks`: one thread moving itself needs no lock over all
+processes and takes 0.2 ms a hierarchy, where writing `cgroup.procs` waits 10 to 40 ms for a grace period of the kernel.
+v2 has no such file for the controllers that matter, so there crun makes groups, and only where limits are asked for.
 """
 
 from __future__ import annotations
 
 import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .wire import Message
 
 ROOT = "/sys/fs/cgroup"
 PARENT = "funcs"
@@ -20,6 +27,29 @@ def hierarchies(root: str = ROOT) -> list[str]:
         return [f"{root}/{name}" for name in os.listdir(root) if not os.path.islink(f"{root}/{name}")]
     except OSError:
         return []
+
+
+def joined_by_thread(root: str = ROOT) -> bool:
+    """Whether groups can be joined without waiting: cgroup v1, and ours to write."""
+    return all(os.access(f"{root}/{name}/tasks", os.W_OK) for name in ("pids", "memory", "cpu"))
+
+
+def make(group: str, limits: Message, root: str = ROOT) -> list[str]:
+    """Make `group` in each v1 hierarchy of `limits` ({controller: {file: value}}); the files by which it is joined."""
+    joined = []
+    for controller, values in limits.items():
+        path = f"{root}/{controller}/{group}"
+        os.makedirs(path, exist_ok=True)
+        for name, value in values.items():
+            _write(f"{path}/{controller}.{name}", str(value))
+        joined.append(f"{path}/tasks")
+    return joined
+
+
+def join(files: list[str]) -> None:
+    """This process, which has one thread, becomes a member."""
+    for path in files:
+        _write(path, "0")
 
 
 def oom_killed(group: str, root: str = ROOT) -> bool:
@@ -60,6 +90,11 @@ def remove_parent(root: str = ROOT) -> None:
             os.rmdir(f"{hierarchy}/{PARENT}")
         except OSError:
             continue
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
 
 
 def _remove_tree(path: str) -> None:

@@ -33,6 +33,7 @@ class Container:
         self.launcher = 0
         self.kill_at: float | None = None
         self.pipes: dict[int, str] = {}
+        self._join: list[str] = []
         self.state: Message = {"name": self.name, "attempt": spec["attempt"], "state": "starting"}
         if previous is not None:
             self.state["previous"] = {key: value for key, value in previous.items() if key != "previous"}
@@ -50,12 +51,13 @@ class Container:
             outer.append(reader)
             inner.append(writer)
         try:
+            self._join = cgroups.make(self.spec.get("cgroup") or "", self.spec.get("limits") or {})
             if "crun" in self.spec:
-                self.launcher = spawn(self._crun_run(), {"env": _CRUN_ENVIRONMENT, "cwd": "/"}, inner[0], inner[1])
+                self.launcher = spawn(self._crun_run(), self._crun_spec(), inner[0], inner[1])
             else:
                 self.pid = spawn(self.spec["argv"], self.spec, inner[0], inner[1])
                 self._running()
-        except StartFailed as error:
+        except (StartFailed, OSError) as error:
             self.failed_to_start(str(error))
         finally:
             for writer in inner:
@@ -114,10 +116,8 @@ class Container:
         crun = self.spec.get("crun")
         if not crun:
             return argv, self.spec
-        return [crun["binary"], "--root", crun["root"], self._cgroup_manager(), "exec", crun["id"], *argv], {
-            "env": _CRUN_ENVIRONMENT,
-            "cwd": "/",
-        }
+        head = [crun["binary"], "--root", crun["root"], self._cgroup_manager()]
+        return [*head, "exec", crun["id"], *argv], self._crun_spec()
 
     def _running(self) -> None:
         self.state |= {"state": "running", "pid": self.pid, "startedAt": time.time()}
@@ -167,8 +167,13 @@ class Container:
         options = ["--detach", "--bundle", crun["bundle"], "--pid-file", f"{self.directory}/pid"]
         return [*head, f"--log=file:{self.directory}/crun.log", "run", *options, crun["id"]]
 
+    def _crun_spec(self) -> Message:
+        """crun itself is put into the container's groups, and what it starts is there from its beginning."""
+        return {"env": _CRUN_ENVIRONMENT, "cwd": "/", "join": self._join}
+
     def _cgroup_manager(self) -> str:
-        return "--cgroup-manager=cgroupfs" if self.spec.get("cgroup") else "--cgroup-manager=disabled"
+        theirs = self.spec.get("cgroup") and not self._join
+        return "--cgroup-manager=cgroupfs" if theirs else "--cgroup-manager=disabled"
 
     def _crun_problem(self) -> str:
         try:

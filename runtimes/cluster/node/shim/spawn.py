@@ -9,7 +9,7 @@ from __future__ import annotations
 import _signal
 import os
 
-from . import kernel
+from . import cgroups, kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class StartFailed(Exception):
 
 
 def spawn(argv: list[str], spec: Message, stdout: int, stderr: int) -> int:
-    """The pid of `argv`. `spec`: env, cwd, and optionally uid, gid, groups, orphan_safe. Raises StartFailed."""
+    """The pid of `argv`. `spec`: env, cwd, and optionally uid, gid, groups, join. Raises StartFailed."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if not pid:
@@ -57,6 +57,7 @@ def _become(argv: list[str], spec: Message, descriptors: tuple[int, int, int]) -
         ):
             _signal.signal(number, _signal.SIG_DFL)
         os.umask(0o022)
+        cgroups.join(spec.get("join") or [])
         _take_identity(spec)
         if kernel.available:
             kernel.die_with_parent(_signal.SIGKILL)

@@ -342,6 +342,7 @@ def _enter_mount_namespace() -> None:
 def main() -> None:
     """`argv[1]`: {"directory", "listener", "cgroup"}. Prints the shim's pid once it is in its place, and returns."""
     config = decode(sys.argv[1])
+    os.set_inheritable(config["listener"], False)  # it came by inheritance; no container may answer in our name
     os.setsid()
     os.chdir("/")
     os.umask(0o022)
