@@ -159,7 +159,7 @@ class Event:
         Raises BadRequest (answered with 400) for what is not what its content type says.
         """
         if self._data is _UNSET:
-            self._data = self._decode()
+            self._data = self._decode() if self._raw else None
         return self._data
 
     @property
@@ -183,9 +183,7 @@ class Event:
         return self
 
     def _decode(self) -> Any:
-        raw = self._raw
-        if not raw:
-            return None
+        raw = self.raw
         kind = self.datacontenttype
         if kind is None:
             return raw

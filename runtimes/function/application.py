@@ -56,6 +56,7 @@ class Application:
         self._timeout = timeout
         self._threads = threads
         self._outlet = outlet
+        self._call = shape.call
         self._direct = shape.kind == "async" and shape.convert is None and not shape.batch
         self._invoke = self._invoker()
         self._fill = filling(surroundings.source, surroundings.identity)
@@ -76,7 +77,7 @@ class Application:
             event = given if type(given) is Event else None
             ctx = Context(self._surroundings, event, None if self._timeout is None else self._deadline(self._timeout))
             if event is not None and self._direct:
-                value = await self._shape.call(ctx, event)
+                value = await self._call(ctx, event)
             else:
                 value = await self._deliver(ctx, given)
             if ctx.emitted is not None:

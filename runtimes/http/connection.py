@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from .eager import Runner
 from .errors import Disconnected
-from .headers import BODILESS, LAST_CHUNK, STATUS_LINES, Block, block, chunk, status_line
+from .headers import BODILESS, LAST_CHUNK, STATUS_LINES, Block, Dated, block, chunk, status_line
 from .message import LATER, Answer, Later, Request, Response, Takeover, text
 from .receiver import Receiver
 
@@ -174,49 +174,44 @@ class Connection(Receiver, asyncio.Protocol):
             self.respond(request, self._server.failed(request, error), runner)
 
     def respond(self, request: Request, response: Response, runner: Runner | None = None) -> None:
+        """The answer that most are, small, with checked headers, to a plain request, is posted as one piece; any other
+        goes the general way."""
         if request is not self._current or self._answering or self.transport is None:
             return
         self._answering = True
-        if not self._answer_at_once(request, response):
-            self._answer_in_general(request, response, runner)
-
-    def _answer_at_once(self, request: Request, response: Response) -> bool:
-        """The answer that most are, posted as one piece: small, of a known status and checked headers, on a connection
-        that stays. Whether it was one; if not, nothing is done."""
-        body, lines, server = response.body, response.headers, self._server
-        start = server.starts.get(response.status)
+        server, body, lines, status = self._server, response.body, response.headers, response.status
         if (
-            start is None
-            or type(body) is not bytes
+            not request.plain
+            or not request.keep_alive
+            or server.draining
             or type(lines) is not Block
+            or type(body) is not bytes
             or len(body) > ONE_WRITE
             or response.length is not None
-            or not request.keep_alive
-            or request.version != "1.1"
-            or request.method == b"HEAD"
-            or self.expects
-            or server.draining
-            or lines.find(b"date:") >= 0
+            or status not in server.starts
         ):
-            return False
-        if response.status == 204:
-            data = b"%b%b\r\n" % (start, lines)
+            self._answer_in_general(request, response, runner)
+            return
+        if status == 204:
+            data = b"%b%b\r\n" % (server.starts[status], lines)
         else:
-            data = b"%b%bcontent-length: %d\r\n\r\n%b" % (start, lines, len(body), body)
-        if self._unsent:
-            self._unsent += data
-            if len(self._unsent) > ONE_WRITE:
-                self.send()
-        else:
-            self._unsent = data
-            server.post(self)
+            data = b"%b%bcontent-length: %d\r\n\r\n%b" % (server.starts[status], lines, len(body), body)
+        self._post(data)
         if self._looping and self.incoming is None:  # `_finish`, where it has nothing more to do
             self._current = None
             self._since = server.now
             server.counters.active -= 1
         else:
             self._finish()
-        return True
+
+    def _post(self, data: bytes) -> None:
+        if self._unsent:
+            self._unsent += data
+            if len(self._unsent) > ONE_WRITE:
+                self.send()
+        else:
+            self._unsent = data
+            self._server.post(self)
 
     def send(self) -> None:
         """Give the transport what is posted, before anything else that it is given."""
@@ -227,9 +222,7 @@ class Connection(Receiver, asyncio.Protocol):
     def _answer_in_general(self, request: Request, response: Response, runner: Runner | None) -> None:
         self.send()
         try:
-            lines = response.headers
-            if type(lines) is not Block:
-                lines = block(lines)
+            lines = block(response.headers)
             start = STATUS_LINES.get(response.status) or status_line(response.status)
         except Exception as error:
             response = self._server.failed(request, error)
@@ -240,7 +233,7 @@ class Connection(Receiver, asyncio.Protocol):
         else:
             request.keep_alive = False
             ending = b"connection: close\r\n\r\n"
-        if lines.find(b"date:") < 0 or not (lines.startswith(b"date:") or lines.find(b"\ndate:") > 0):
+        if type(lines) is not Dated:
             start += server.date
         self._answer_by_kind(request, response, start + lines, ending, runner)
 

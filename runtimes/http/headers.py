@@ -33,6 +33,10 @@ class Block(bytes):
     """Header lines already checked and serialised by `block`: reusable, and taken as they are."""
 
 
+class Dated(Block):
+    """Header lines with a date among them."""
+
+
 def block(pairs: Pairs | Block) -> Block:
     """The header lines of `pairs`; raises Invalid for a name that is no token or a value that would break the line."""
     if isinstance(pairs, Block):
@@ -44,7 +48,8 @@ def block(pairs: Pairs | Block) -> Block:
             raise Invalid(f"the value of header {name!r} contains a line break or NUL", reason="InvalidHeader")
         if name in FRAMING:
             raise Invalid(f"header {name!r} is the connection's own to set", reason="InvalidHeader")
-    return Block(b"".join([b"%b: %b\r\n" % pair for pair in pairs]))
+    lines = b"".join([b"%b: %b\r\n" % pair for pair in pairs])
+    return Dated(lines) if any(name == b"date" for name, _ in pairs) else Block(lines)
 
 
 def end_to_end(pairs: Pairs) -> list[tuple[bytes, bytes]]:

@@ -24,18 +24,21 @@ class Answering(Protocol):
 
 
 class Request(msgspec.Struct, eq=False):
-    """What a client asks. A body that came in one piece with its head is `_content`; any other is a Body."""
+    """What a client asks. A body that came in one piece with its head is plain bytes; any other is a Body."""
 
     _connection: Answering
     method: bytes
     target: bytes
     headers: list[tuple[bytes, bytes]]
     keep_alive: bool = True
+    plain: bool = False
+    """HTTP/1.1 on a connection that stays, without an expectation or an upgrade, and no HEAD."""
     version: str = "1.1"
     upgrade: bool = False
     on_disconnect: Callable[[], None] | None = None
     """For handlers that answer LATER: called once if the client goes away, or its time is up, before they have."""
-    _content: bytes = b""
+    whole: bytes | None = b""
+    """The body, if all of it was here when the handler was called; None: use `read` or `stream`."""
     _body: Body | None = None
 
     @property
@@ -45,17 +48,11 @@ class Request(msgspec.Struct, eq=False):
         name = transport.get_extra_info("peername") if transport is not None else ""
         return (name[0], name[1]) if isinstance(name, tuple) else (name or "")
 
-    @property
-    def whole(self) -> bytes | None:
-        """The body, if it has arrived in full and nothing was read of it; else None: use `read` or `stream`."""
-        body = self._body
-        return self._content if body is None else body.whole
-
     async def read(self, limit: int | None = None) -> bytes:
         """The (rest of the) body. Raises TooLarge, Disconnected."""
         if self._body is not None:
             return await self._body.read(limit)
-        content, self._content = self._content, b""
+        content, self.whole = self.whole or b"", b""
         if limit is not None and len(content) > limit:
             raise TooLarge(f"the body is larger than {limit} bytes")
         return content
@@ -64,7 +61,7 @@ class Request(msgspec.Struct, eq=False):
         """The body in pieces as they arrive; unread, it holds the client back. Raises TooLarge, Disconnected."""
         if self._body is not None:
             return self._body.stream()
-        content, self._content = self._content, b""
+        content, self.whole = self.whole or b"", b""
         return pieces(content)
 
     def header(self, name: bytes) -> bytes | None:

@@ -120,6 +120,7 @@ class Receiver:
                 else:
                     plain = False
                     self._watched(request, name, value)
+        request.plain = plain and request.method != b"HEAD"
         if not plain or hosts != 1 or len(headers) > self.limits.fields or self._unparsed > self.limits.head:
             self._examine(request, hosts)
         self._unparsed = 0
@@ -133,10 +134,10 @@ class Receiver:
             return
         if request._body is None:
             if len(data) == self._length:
-                request._content = data
+                request.whole = data
                 return
-            request._body = self.new_body()
-        if not request._body.feed(data):
+            self._begin_body(request)
+        if request._body is not None and not request._body.feed(data):
             self.discarded += len(data)
 
     def on_message_complete(self) -> None:
@@ -145,6 +146,8 @@ class Receiver:
         self.incoming = None
         if request is not None and request._body is not None:
             request._body.finish()
+            if self.ready and self.ready[-1] is request:
+                request.whole = request._body.whole
             if self._headers:  # trailers: bounded by `receive`, and dropped (RFC 9110, 6.5.1)
                 self._headers = []
 
@@ -161,7 +164,7 @@ class Receiver:
         if name == b"transfer-encoding":
             if value.strip().lower() != b"chunked":
                 self.refusal = text(501, "the only transfer coding understood is chunked")
-            request._body = self.new_body()
+            self._begin_body(request)
         elif name == b"upgrade":
             request.upgrade = self._parser.should_upgrade()
 
@@ -195,10 +198,11 @@ class Receiver:
         """Of the incoming request's body not all has come with the head."""
         request = self.incoming
         if request is not None and request._body is None and self._length:
-            request._body = self.new_body()
+            self._begin_body(request)
 
-    def new_body(self) -> Body:
-        return Body(self, high=self.limits.unread, limit=self.limits.body)
+    def _begin_body(self, request: Request) -> None:
+        request.whole = None
+        request._body = Body(self, high=self.limits.unread, limit=self.limits.body)
 
     def respond(self, request: Request, response: Response) -> None:
         raise RuntimeError("a receiver alone cannot answer")

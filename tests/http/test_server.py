@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from runtimes.http.headers import block
 from runtimes.http.message import LATER, Handler, Request, Response, Takeover, text
 from runtimes.http.server import Server, serve
 from runtimes.http.settings import Limits
@@ -95,6 +96,27 @@ async def test_a_connection_serves_request_after_request() -> None:
             wire.send(get())
             assert (await wire.until(b"hello\n")).startswith(b"HTTP/1.1 200")
     assert (server.counters.accepted, server.counters.requests) == (1, 3)
+
+
+async def test_posted_answers_leave_before_whatever_else_their_connection_says() -> None:
+    plain = Response(200, block(()), b"posted")
+
+    async def streamed() -> AsyncIterator[bytes]:
+        yield b"streamed"
+
+    def handler(request: Request) -> Response:
+        return Response(200, (), streamed()) if request.target == b"/stream" else plain
+
+    async with serving(handler) as (_, dial):
+        for last, ending in (
+            (get("/stream", "Connection: close"), b"0\r\n\r\n"),
+            (get("/", "Connection: close"), b"posted"),
+            (b"nonsense\r\n\r\n", b"\n"),
+        ):
+            answers = await (await dial()).ask(get() + get() + last)
+            assert answers.count(b"HTTP/1.1 ") == 3
+            assert answers.index(b"posted") < answers.rindex(b"HTTP/1.1 ")
+            assert answers.endswith(ending)
 
 
 async def test_pipelined_requests_are_answered_in_order_one_at_a_time() -> None:
