@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from funcs.api import core
+from funcs.api.admission import NO_RULES
 from funcs.api.catalog import KINDS, kind_of
 from funcs.api.meta import Object
 from funcs.api.rules import RULES as STRUCTURAL_RULES
@@ -36,6 +37,7 @@ from runtimes.cluster.api.tokens import TokenKey
 from runtimes.cluster.logs import stream_log
 from runtimes.cluster.pki import Pki
 from runtimes.cluster.store import StoreClient, StoreSettings
+from runtimes.cluster.workloads.namespaces import lasting
 from runtimes.cluster.workloads.placement import node_labels, placing
 from runtimes.serving.autoscaler import Autoscaler
 from runtimes.serving.controllers import controllers as serving_controllers
@@ -89,6 +91,7 @@ async def run(duty: Duty) -> None:
 async def _store(duty: Duty, clock: Clock, informers: Informers, issuer: TokenIssuer) -> StoreClient:
     node = duty.record.node
     rules = {**RULES, core.POD: placing(RULES[core.POD], node, node_labels(node))}
+    rules |= {kind: lasting(rules.get(kind, NO_RULES), informers) for kind in KINDS if kind.namespaced}
     engine = EngineSettings(
         rules=rules,
         config=_ConfigMaps(informers),

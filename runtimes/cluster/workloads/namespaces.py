@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from functools import partial
 
 from funcs.api import core, meta
+from funcs.api.admission import Request, Rules
 from funcs.api.catalog import KINDS
 from funcs.api.core_rules import NAMESPACE_FINALIZER
 from funcs.api.kinds import Kind
 from funcs.api.meta import Key, Object
 from funcs.control.client import Client, Selection, WriteOptions
 from funcs.control.controller import Cache, Controller, LookAgain, Watch
-from funcs.errors import AlreadyExists, NotFound
+from funcs.errors import AlreadyExists, Forbidden, NotFound
 
 ROOT_CA = "kube-root-ca.crt"
 _WRITE = WriteOptions(manager="namespace-controller")
@@ -90,6 +91,26 @@ def next_to_go(left: Sequence[tuple[Kind, Object]]) -> list[tuple[Kind, Object]]
     """What nobody controls goes first and takes with it what it controls, so that no controller replaces what goes."""
     staying = [(kind, obj) for kind, obj in left if not meta.is_deleting(obj)]
     return [(kind, obj) for kind, obj in staying if meta.controller(obj) is None] or staying
+
+
+def lasting(rules: Rules, cache: Cache) -> Rules:
+    """The rules of a namespaced kind, and that nothing new comes into a namespace that is ending.
+
+    In Kubernetes' words (the NamespaceLifecycle admission plug-in); our own controllers pass it too, so that a
+    replica set does not refill what is being emptied.
+    """
+
+    def default(request: Request) -> None:
+        name = meta.namespace(request.object)
+        namespace = cache.get(core.NAMESPACE, name) if request.operation == "CREATE" else None
+        if namespace is not None and meta.is_deleting(namespace):
+            raise Forbidden(
+                f'{request.kind.plural} "{meta.name(request.object)}" is forbidden: unable to create new content in '
+                f"namespace {name} because it is being terminated"
+            )
+        rules.default(request)
+
+    return Rules(default=default, validate=rules.validate, warn=rules.warn)
 
 
 def births(namespace: str, root_ca: str) -> tuple[tuple[Kind, Object], ...]:

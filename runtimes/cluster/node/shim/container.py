@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .wire import Message
 
 _CHUNK = 65536
+_ASK_AGAIN = 0.05
 _CRUN_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
@@ -32,6 +33,7 @@ class Container:
         self.pid = 0
         self.launcher = 0
         self.kill_at: float | None = None
+        self.ask_at: float | None = None
         self.pipes: dict[int, str] = {}
         self._join: list[str] = []
         self.state: Message = {"name": self.name, "attempt": spec["attempt"], "state": "starting"}
@@ -96,6 +98,30 @@ class Container:
         except ProcessLookupError:
             pass
 
+    def ask(self, number: int, grace: float, now: float) -> None:
+        """End it by a signal, and after `grace` seconds by force.
+
+        The kernel drops SIGTERM for the first process of a pid namespace while that has no handler, so one that is
+        still starting is asked again once it can hear.
+        """
+        self.kill_at = now + grace
+        self.signal(number)
+        self.ask_at = now + _ASK_AGAIN if number == _signal.SIGTERM and not self._hears_term() else None
+
+    def ask_again(self, now: float) -> None:
+        """When `ask_at` has come."""
+        self.ask_at = None if self._hears_term() else now + _ASK_AGAIN
+        if self.ask_at is None:
+            self.signal(_signal.SIGTERM)
+
+    def _hears_term(self) -> bool:
+        try:
+            with open(f"/proc/{self.pid}/status") as file:
+                caught = next(line for line in file if line.startswith("SigCgt:"))
+        except (OSError, StopIteration):
+            return True  # it is gone, or this is not Linux, where nothing is dropped
+        return bool(int(caught.split()[1], 16) >> (_signal.SIGTERM - 1) & 1)
+
     def ended(self, status: int) -> None:
         """The main process has ended with this wait status: record it, and leave nothing of it running."""
         self.signal(_signal.SIGKILL)
@@ -132,7 +158,7 @@ class Container:
             os.close(descriptor)
         self.pipes.clear()
         self._log.close()
-        self.kill_at = None
+        self.kill_at = self.ask_at = None
         self.pid = self.launcher = 0
         self.state |= {
             "state": "exited",

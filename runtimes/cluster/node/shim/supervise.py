@@ -89,12 +89,15 @@ class Supervisor:
 
     def _patience(self) -> float | None:
         times = [each.kill_at for each in self._containers.values() if each.kill_at is not None]
+        times += [each.ask_at for each in self._containers.values() if each.ask_at is not None]
         times += [each.deadline for each in self._execs.values() if not each.timed_out]
         return max(0.0, min(times) - time.monotonic()) * 1000 + 1 if times else None
 
     def _meet_deadlines(self) -> None:
         now = time.monotonic()
         for container in self._containers.values():
+            if container.ask_at is not None and container.ask_at <= now:
+                container.ask_again(now)
             if container.kill_at is not None and container.kill_at <= now:
                 container.kill_at = None
                 container.signal(_signal.SIGKILL)
@@ -254,15 +257,14 @@ class Supervisor:
 
     def _stop(self, connection: _Connection, request: Message) -> Message:
         container = self._containers[request["name"]]
-        container.signal(request.get("signal") or _signal.SIGTERM)
-        container.kill_at = time.monotonic() + request["grace"]
+        container.ask(request.get("signal") or _signal.SIGTERM, request["grace"], time.monotonic())
         return {"ok": True}
 
     def _stop_all(self, connection: _Connection, request: Message) -> Message:
         self._quit = True
         for container in self._containers.values():
-            container.signal(_signal.SIGKILL if request["grace"] <= 0 else _signal.SIGTERM)
-            container.kill_at = time.monotonic() + request["grace"]
+            number = _signal.SIGKILL if request["grace"] <= 0 else _signal.SIGTERM
+            container.ask(number, request["grace"], time.monotonic())
         return {"ok": True}
 
     def _exec(self, connection: _Connection, request: Message) -> None:
