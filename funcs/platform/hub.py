@@ -16,6 +16,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import BaseRoute
 
 from funcs.api import core
@@ -82,7 +84,9 @@ class Hub:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
-        app = Starlette(routes=self._routes())
+        # A page of another site that made its name resolve to this machine still sends that name.
+        ours = Middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1"], www_redirect=False)
+        app = Starlette(routes=self._routes(), middleware=[ours])
         tasks = (
             asyncio.create_task(serve(app, self._duty.sockets["hub"]), name="hub"),
             asyncio.create_task(self._make_tools(), name="tools image"),

@@ -126,6 +126,7 @@ class Link:
         self._writer = writer
         self._ids = itertools.count(1)
         self._asked: dict[int, asyncio.Future[Message]] = {}
+        self._gone = False
 
     @classmethod
     async def open(cls, address: str) -> tuple[Link, list[Message]]:
@@ -150,6 +151,7 @@ class Link:
         except (OSError, ValueError):
             pass  # a connection that breaks has ended, however it did
         finally:
+            self._gone = True
             for asked in self._asked.values():
                 if not asked.done():
                     asked.set_exception(Unavailable("the pod's shim is gone"))
@@ -157,11 +159,16 @@ class Link:
 
     async def ask(self, operation: str, deadline: float = _ANSWER_DEADLINE, **fields: Any) -> Message:
         """The shim's answer. Raises Unavailable with its message if it could not, Timeout."""
+        if self._gone:
+            raise Unavailable("the pod's shim is gone")
         number = next(self._ids)
-        self._asked[number] = asyncio.get_running_loop().create_future()
+        asked: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._asked[number] = asked
         try:
             self._writer.write(json.dumps({"id": number, "op": operation, **fields}).encode() + b"\n")
-            answer = await asyncio.wait_for(self._asked[number], deadline)
+            # Not wait_for: Python 3.11's forgets a cancellation that comes together with the answer.
+            async with asyncio.timeout(deadline):
+                answer = await asked
         except TimeoutError:
             raise Timeout(f"the pod's shim did not answer {operation} in {deadline:g} s") from None
         except OSError as error:

@@ -64,6 +64,7 @@ class PodWorker:
         self._vigils = Vigils(around.clock, self._spawn, self._ask, self._verdict, self._local.command)
         self._gone = False
         self._done = False
+        self._ending = False
 
     def successor(self) -> PodWorker:
         """A worker that begins anew with what this one knew of the API."""
@@ -91,6 +92,7 @@ class PodWorker:
                 while not self._done:
                     await self._turn()
             finally:
+                self._ending = True
                 for task in self._tasks:
                     task.cancel()
 
@@ -360,6 +362,8 @@ class PodWorker:
         task = self._group.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        if self._ending:  # what the shim said last must not begin a vigil that nobody ends
+            task.cancel()
         return task
 
     def _see(self, name: str, **changes: object) -> None:
