@@ -10,6 +10,8 @@ import hashlib
 import re
 
 LONGEST = 63
+# No vowels and no look-alikes (k8s.io/apimachinery/pkg/util/rand.SafeEncodeString).
+SAFE = "bcdfghjklmnpqrstvwxz2456789"
 _HEAD = LONGEST - 32  # what is left beside an md5 in hex
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")

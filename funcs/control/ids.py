@@ -11,7 +11,7 @@ import secrets
 import uuid
 from typing import Protocol
 
-_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+from funcs.api.names import SAFE
 
 
 class Ids(Protocol):
@@ -29,7 +29,7 @@ class RandomIds:
         return str(uuid.uuid4())
 
     def suffix(self) -> str:
-        return "".join(secrets.choice(_ALPHABET) for _ in range(5))
+        return "".join(secrets.choice(SAFE) for _ in range(5))
 
 
 class SerialIds:
@@ -43,4 +43,4 @@ class SerialIds:
         return f"00000000-0000-4000-8000-{next(self._uids):012d}"
 
     def suffix(self) -> str:
-        return "".join(self._random.choice(_ALPHABET) for _ in range(5))
+        return "".join(self._random.choice(SAFE) for _ in range(5))

@@ -10,7 +10,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from funcs.api import core, meta
+from funcs.api import core, meta, names
 from funcs.api.conditions import Condition, find
 from funcs.api.meta import Key, Object, Objects
 from funcs.control.client import Client, WriteOptions
@@ -24,8 +24,6 @@ from .rollout import Share
 REVISION = "deployment.kubernetes.io/revision"
 TEMPLATE_HASH = "pod-template-hash"
 _WRITE = WriteOptions(manager="deployment-controller")
-# No vowels and no look-alikes: the alphabet of k8s.io/apimachinery/pkg/util/rand.SafeEncodeString.
-_SAFE = "bcdfghjklmnpqrstvwxz2456789"
 
 
 class Deployments:
@@ -89,8 +87,8 @@ def template_hash(deployment: Object) -> str:
     number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
     letters = []
     for _ in range(10):
-        number, rest = divmod(number, len(_SAFE))
-        letters.append(_SAFE[rest])
+        number, rest = divmod(number, len(names.SAFE))
+        letters.append(names.SAFE[rest])
     return "".join(letters)
 
 

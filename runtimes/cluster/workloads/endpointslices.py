@@ -17,7 +17,8 @@ from funcs.control.client import Client, WriteOptions
 from funcs.control.controller import Cache, Controller, Watch
 from funcs.errors import AlreadyExists, NotFound
 
-PORTS = "node.funcs.dev/ports"
+from ..node.ports import ANNOTATION
+
 SERVICE_NAME = "kubernetes.io/service-name"
 _MANAGED_BY = {"endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"}
 _WRITE = WriteOptions(manager="endpointslice-controller")
@@ -100,7 +101,7 @@ def slices(service: Object, pods: Objects) -> Objects:
 
 def real_ports(service: Object, pod: Object) -> Ports:
     """(name, number, protocol) of each service port on this pod; ports the pod does not have are left out."""
-    given = json.loads(meta.annotations(pod).get(PORTS) or "{}")
+    given = json.loads(meta.annotations(pod).get(ANNOTATION) or "{}")
     found = []
     for port in meta.spec(service).get("ports") or []:
         declared = _declared(pod, port.get("targetPort", port.get("port")))

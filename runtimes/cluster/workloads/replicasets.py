@@ -16,7 +16,6 @@ from funcs.control.controller import Cache, Controller, Watch, owner_key
 from funcs.errors import AlreadyExists, NotFound
 
 _WRITE = WriteOptions(manager="replicaset-controller")
-_SAFE = "bcdfghjklmnpqrstvwxz2456789"
 
 
 class ReplicaSets:
@@ -81,7 +80,7 @@ def surplus(replica_set: Object, pods: Objects) -> Objects:
 
 def pod_name(replica_set: Object, slot: int) -> str:
     digest = hashlib.sha256(f"{meta.uid(replica_set)}/{slot}".encode()).digest()
-    return names.child(meta.name(replica_set), "-" + "".join(_SAFE[byte % len(_SAFE)] for byte in digest[:5]))
+    return names.child(meta.name(replica_set), "-" + "".join(names.SAFE[byte % len(names.SAFE)] for byte in digest[:5]))
 
 
 def pod(replica_set: Object, name: str) -> Object:
